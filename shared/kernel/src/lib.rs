@@ -1,0 +1,15 @@
+//! The nouns every service speaks: money, ids, time, quantities, bounded text, pages. No AWS, no HTTP, no async.
+
+pub mod clock;
+pub mod id;
+pub mod money;
+pub mod page;
+pub mod quantity;
+pub mod text;
+
+pub use clock::{Clock, Timestamp, Zone};
+pub use id::{BuyerId, NotificationId, OrderId, PaymentId, ProductId, RefundId, SellerId, UserId, derived_uuid};
+pub use money::Money;
+pub use page::{Page, PageRequest};
+pub use quantity::Quantity;
+pub use text::Text;
