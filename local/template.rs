@@ -1,0 +1,3 @@
+//! The deployment that `template.yaml` describes.
+
+pub mod model;
