@@ -1,0 +1,55 @@
+//! Secrets from AWS Secrets Manager.
+
+use aws_sdk_secretsmanager::error::DisplayErrorContext;
+
+use crate::settings::SettingError;
+use crate::{Cloud, StartError};
+
+/// A secret that can not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// Secrets Manager refused or did not answer.
+    #[error("the secret named by {variable} can not be read: {reason}")]
+    Unavailable {
+        /// Variable that holds the secret's ARN.
+        variable: &'static str,
+        /// The service's reason.
+        reason: String,
+    },
+    /// The secret holds something else than is needed.
+    #[error("the secret named by {variable} is not usable: {reason}")]
+    Wrong {
+        /// Variable that holds the secret's ARN.
+        variable: &'static str,
+        /// What is wrong with it; never its text.
+        reason: String,
+    },
+}
+
+impl Cloud {
+    /// Reads the secret whose ARN the setting `variable` holds, and parses it.
+    ///
+    /// # Errors
+    /// [`StartError`] when the variable is not set, the secret can not be read or does not parse.
+    pub async fn secret<T: std::str::FromStr<Err: std::fmt::Display>>(
+        &self,
+        variable: &'static str,
+    ) -> Result<T, StartError> {
+        let text = self.secret_text(variable).await?;
+        text.parse::<T>()
+            .map_err(|error| SecretError::Wrong { variable, reason: error.to_string() }.into())
+    }
+
+    async fn secret_text(&self, variable: &'static str) -> Result<String, StartError> {
+        let arn = self.settings().required(variable).map_err(|error: SettingError| StartError::from(error))?;
+        let answer = aws_sdk_secretsmanager::Client::new(self.sdk()).get_secret_value().secret_id(arn).send().await;
+        let secret = answer.map_err(|error| SecretError::Unavailable {
+            variable,
+            reason: DisplayErrorContext(&error).to_string(),
+        })?;
+        let text = secret
+            .secret_string
+            .ok_or_else(|| SecretError::Wrong { variable, reason: "it has no text".into() })?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,108 @@
+//! Plain HTTP calls: the connection pool, TLS, the time limit.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use cloud::{Cloud, roots};
+use http::{Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::Header;
+
+/// An answer larger than this is not one of ours.
+const MAX_ANSWER: usize = 6 * 1024 * 1024;
+
+/// A pool of connections. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    user_agent: String,
+}
+
+/// A call that got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The URL or a header can not be sent.
+    #[error("the request can not be sent: {0}")]
+    Request(#[from] http::Error),
+    /// No answer within the time limit.
+    #[error("no answer within {} ms", .0.as_millis())]
+    TimedOut(Duration),
+    /// The connection failed.
+    #[error("the connection failed: {0}")]
+    Failed(String),
+}
+
+impl Connection {
+    /// A pool that trusts the roots of AWS and names the calling function in `User-Agent`.
+    #[must_use]
+    pub fn new(cloud: &Cloud) -> Self {
+        let mut trusted = rustls::RootCertStore::empty();
+        trusted.add_parsable_certificates(
+            roots::AMAZON.into_iter().filter_map(|pem| CertificateDer::from_pem_slice(pem).ok()),
+        );
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map(|builder| builder.with_root_certificates(trusted).with_no_client_auth());
+        let mut plain = HttpConnector::new();
+        plain.enforce_http(false);
+        plain.set_connect_timeout(Some(Duration::from_millis(1_000)));
+        plain.set_nodelay(true);
+        let builder = hyper_rustls::HttpsConnectorBuilder::new();
+        let connector = match tls {
+            Ok(tls) => builder.with_tls_config(tls),
+            // Unreachable with the built-in provider; an empty trust store refuses every TLS connection.
+            Err(_) => builder.with_tls_config(
+                rustls::ClientConfig::builder()
+                    .with_root_certificates(rustls::RootCertStore::empty())
+                    .with_no_client_auth(),
+            ),
+        }
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(plain);
+        let function = cloud.settings().optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "unknown".into());
+        Self { client: Client::builder(TokioExecutor::new()).build(connector), user_agent: format!("cfmp/{function}") }
+    }
+
+    /// Sends one request and reads the whole answer. Redirects are not followed.
+    ///
+    /// # Errors
+    /// [`ConnectionError`]. Whether the request was acted upon is then unknown.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[Header],
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<(StatusCode, Bytes), ConnectionError> {
+        let mut request = Request::builder().method(method).uri(url).header(header::USER_AGENT, &self.user_agent);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(body))?;
+        let answered = async {
+            let answer = self.client.request(request).await.map_err(|error| failed(&error))?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), MAX_ANSWER)
+                .collect()
+                .await
+                .map_err(|error| ConnectionError::Failed(error.to_string()))?;
+            Ok((status, body.to_bytes()))
+        };
+        tokio::time::timeout(limit, answered).await.unwrap_or(Err(ConnectionError::TimedOut(limit)))
+    }
+}
+
+fn failed(error: &hyper_util::client::legacy::Error) -> ConnectionError {
+    let cause = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+    ConnectionError::Failed(format!("{error}{cause}"))
+}

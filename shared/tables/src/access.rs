@@ -1,0 +1,307 @@
+//! One table: find, insert, replace, update, delete.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity};
+use cloud::{Cloud, StartError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Boxed, Item, TableError};
+
+/// A table of this deployment. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub(crate) client: Client,
+    pub(crate) name: String,
+}
+
+/// The primary key of an item: one or two text attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(Vec<(&'static str, String)>);
+
+impl Key {
+    /// The key `attribute = value`.
+    pub fn of(attribute: &'static str, value: impl ToString) -> Self {
+        Self(vec![(attribute, value.to_string())])
+    }
+
+    /// The same with a sort key.
+    #[must_use]
+    pub fn and(mut self, attribute: &'static str, value: impl ToString) -> Self {
+        self.0.push((attribute, value.to_string()));
+        self
+    }
+
+    pub(crate) fn partition_attribute(&self) -> &'static str {
+        self.0.first().map_or("", |(attribute, _)| attribute)
+    }
+
+    pub(crate) fn item(&self) -> Item {
+        self.0.iter().map(|(attribute, value)| ((*attribute).to_owned(), AttributeValue::S(value.clone()))).collect()
+    }
+}
+
+/// A change of some attributes of one item, under a condition that has to be stated.
+#[derive(Debug, Clone)]
+pub struct Update {
+    pub(crate) key: Key,
+    pub(crate) expression: &'static str,
+    pub(crate) condition: &'static str,
+    pub(crate) names: HashMap<String, String>,
+    pub(crate) values: HashMap<String, AttributeValue>,
+}
+
+impl Update {
+    /// `expression` is an update expression, `condition` a condition expression; both in DynamoDB's own language, with
+    /// names `#n` and values `:v` given by [`Update::name`] and [`Update::value`].
+    #[must_use]
+    pub fn new(key: Key, expression: &'static str, condition: &'static str) -> Self {
+        Self { key, expression, condition, names: HashMap::new(), values: HashMap::new() }
+    }
+
+    /// States what `#placeholder` stands for.
+    #[must_use]
+    pub fn name(mut self, placeholder: &'static str, attribute: &'static str) -> Self {
+        self.names.insert(placeholder.to_owned(), attribute.to_owned());
+        self
+    }
+
+    /// States what `:placeholder` stands for: text.
+    #[must_use]
+    pub fn text(mut self, placeholder: &'static str, value: impl ToString) -> Self {
+        self.values.insert(placeholder.to_owned(), AttributeValue::S(value.to_string()));
+        self
+    }
+
+    /// States what `:placeholder` stands for: a whole number.
+    #[must_use]
+    pub fn number(mut self, placeholder: &'static str, value: i64) -> Self {
+        self.values.insert(placeholder.to_owned(), AttributeValue::N(value.to_string()));
+        self
+    }
+}
+
+impl Table {
+    /// The table whose name the setting `variable` holds, e.g. `ORDERS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] when the variable is not set.
+    pub fn from_env(cloud: &Cloud, variable: &'static str) -> Result<Self, StartError> {
+        let name = cloud.settings().required(variable)?;
+        Ok(Self { client: Client::new(cloud.sdk()), name })
+    }
+
+    pub(crate) fn to_item(&self, value: impl Serialize) -> Result<Item, TableError> {
+        serde_dynamo::aws_sdk_dynamodb_1::to_item(value).map_err(|error| self.corrupt(&error))
+    }
+
+    pub(crate) fn parse_item<T: DeserializeOwned>(&self, item: Item) -> Result<T, TableError> {
+        serde_dynamo::aws_sdk_dynamodb_1::from_item(item).map_err(|error| self.corrupt(&error))
+    }
+
+    fn corrupt(&self, error: &serde_dynamo::Error) -> TableError {
+        TableError::Corrupt { table: self.name.clone(), reason: error.to_string() }
+    }
+
+    /// The item of `key` as it is now (a strongly consistent read), if there is one.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`], [`TableError::Corrupt`].
+    pub fn find<'a, T: DeserializeOwned + 'a>(&'a self, key: &'a Key) -> Boxed<'a, Result<Option<T>, TableError>> {
+        Box::pin(async move { self.find_item(key.item()).await?.map(|item| self.parse_item(item)).transpose() })
+    }
+
+    fn find_item(&self, key: Item) -> Boxed<'_, Result<Option<Item>, TableError>> {
+        Box::pin(async move {
+            self.client
+                .get_item()
+                .table_name(&self.name)
+                .set_key(Some(key))
+                .consistent_read(true)
+                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+                .send()
+                .await
+                .map(|answer| answer.item)
+                .map_err(|error| TableError::of(&self.name, &error))
+        })
+    }
+
+    /// The items of `keys` (at most 100, strongly consistent), in no particular order; absent ones are left out.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`], [`TableError::Corrupt`].
+    pub fn find_all<'a, T: DeserializeOwned + 'a>(&'a self, keys: Vec<Key>) -> Boxed<'a, Result<Vec<T>, TableError>> {
+        Box::pin(async move {
+            let items = self.find_items(keys.iter().map(Key::item).collect()).await?;
+            items.into_iter().map(|item| self.parse_item(item)).collect()
+        })
+    }
+
+    fn find_items(&self, keys: Vec<Item>) -> Boxed<'_, Result<Vec<Item>, TableError>> {
+        Box::pin(async move {
+            let mut found = Vec::with_capacity(keys.len());
+            let mut missing = keys;
+            // Each answer may leave keys out (16 MB, throttling); three rounds are more than a page of lists needs.
+            for _ in 0..3 {
+                if missing.is_empty() {
+                    return Ok(found);
+                }
+                let wanted = KeysAndAttributes::builder()
+                    .set_keys(Some(std::mem::take(&mut missing)))
+                    .consistent_read(true)
+                    .build()
+                    .map_err(|error| TableError::Refused { table: self.name.clone(), reason: error.to_string() })?;
+                let answer = self
+                    .client
+                    .batch_get_item()
+                    .request_items(&self.name, wanted)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+                    .send()
+                    .await
+                    .map_err(|error| TableError::of(&self.name, &error))?;
+                found.extend(answer.responses.and_then(|mut tables| tables.remove(&self.name)).unwrap_or_default());
+                missing = answer
+                    .unprocessed_keys
+                    .and_then(|mut tables| tables.remove(&self.name))
+                    .map(|rest| rest.keys)
+                    .unwrap_or_default();
+            }
+            if missing.is_empty() {
+                return Ok(found);
+            }
+            Err(TableError::Unavailable { table: self.name.clone(), reason: "keys were left unprocessed".into() })
+        })
+    }
+
+    pub(crate) fn insertion(&self, key: &Key, value: impl Serialize) -> Result<Put, TableError> {
+        self.put(self.to_item(value)?, "attribute_not_exists(#key)", key.partition_attribute(), None)
+    }
+
+    pub(crate) fn replacement(&self, value: impl Serialize, seen_version: u64) -> Result<Put, TableError> {
+        self.put(self.to_item(value)?, "#key = :seen", "version", Some(seen_version))
+    }
+
+    fn put(&self, item: Item, condition: &str, name: &str, seen: Option<u64>) -> Result<Put, TableError> {
+        Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression(condition)
+            .expression_attribute_names("#key", name)
+            .set_expression_attribute_values(
+                seen.map(|version| HashMap::from([(":seen".to_owned(), AttributeValue::N(version.to_string()))])),
+            )
+            .build()
+            .map_err(|error| TableError::Refused { table: self.name.clone(), reason: error.to_string() })
+    }
+
+    /// Writes a new item; `key` is its primary key.
+    ///
+    /// # Errors
+    /// [`TableError::ConditionFailed`] when the key is taken, [`TableError::Unavailable`].
+    pub fn insert<'a>(&'a self, key: &Key, value: impl Serialize) -> Boxed<'a, Result<(), TableError>> {
+        let put = self.insertion(key, value);
+        Box::pin(async move { self.send_put(put?).await })
+    }
+
+    /// Writes an item in place of the one whose attribute `version` is `seen_version`. The new item carries a higher one.
+    ///
+    /// # Errors
+    /// [`TableError::ConditionFailed`] when the item was changed meanwhile, [`TableError::Unavailable`].
+    pub fn replace<'a>(&'a self, value: impl Serialize, seen_version: u64) -> Boxed<'a, Result<(), TableError>> {
+        let put = self.replacement(value, seen_version);
+        Box::pin(async move { self.send_put(put?).await })
+    }
+
+    /// Writes an item if `condition` holds, which may speak of `:now` as a number: for items that are claimed anew once
+    /// they ran out.
+    ///
+    /// # Errors
+    /// [`TableError::ConditionFailed`], [`TableError::Unavailable`].
+    pub fn put_if<'a>(
+        &'a self,
+        value: impl Serialize,
+        condition: &'static str,
+        now: i64,
+    ) -> Boxed<'a, Result<(), TableError>> {
+        let item = self.to_item(value);
+        Box::pin(async move {
+            self.client
+                .put_item()
+                .table_name(&self.name)
+                .set_item(Some(item?))
+                .condition_expression(condition)
+                .expression_attribute_values(":now", AttributeValue::N(now.to_string()))
+                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+                .send()
+                .await
+                .map(|_| ())
+                .map_err(|error| TableError::of(&self.name, &error))
+        })
+    }
+
+    async fn send_put(&self, put: Put) -> Result<(), TableError> {
+        self.client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(put.item))
+            .set_condition_expression(put.condition_expression)
+            .set_expression_attribute_names(put.expression_attribute_names)
+            .set_expression_attribute_values(put.expression_attribute_values)
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            .send()
+            .await
+            .map(|_| ())
+            .map_err(|error| TableError::of(&self.name, &error))
+    }
+
+    /// Changes attributes of one item under the update's condition.
+    ///
+    /// # Errors
+    /// [`TableError::ConditionFailed`], [`TableError::Unavailable`].
+    pub fn update(&self, update: Update) -> Boxed<'_, Result<(), TableError>> {
+        Box::pin(async move {
+            self.client
+                .update_item()
+                .table_name(&self.name)
+                .set_key(Some(update.key.item()))
+                .update_expression(update.expression)
+                .condition_expression(update.condition)
+                .set_expression_attribute_names((!update.names.is_empty()).then_some(update.names))
+                .set_expression_attribute_values((!update.values.is_empty()).then_some(update.values))
+                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+                .send()
+                .await
+                .map(|_| ())
+                .map_err(|error| TableError::of(&self.name, &error))
+        })
+    }
+
+    /// Deletes the item of `key` if its attribute `attribute` is the text `value`.
+    ///
+    /// # Errors
+    /// [`TableError::ConditionFailed`] when it is another or absent, [`TableError::Unavailable`].
+    pub fn delete_if<'a>(
+        &'a self,
+        key: &Key,
+        attribute: &'static str,
+        value: impl ToString,
+    ) -> Boxed<'a, Result<(), TableError>> {
+        let (key, value) = (key.item(), value.to_string());
+        Box::pin(async move {
+            self.client
+                .delete_item()
+                .table_name(&self.name)
+                .set_key(Some(key))
+                .condition_expression("#attribute = :value")
+                .expression_attribute_names("#attribute", attribute)
+                .expression_attribute_values(":value", AttributeValue::S(value))
+                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+                .send()
+                .await
+                .map(|_| ())
+                .map_err(|error| TableError::of(&self.name, &error))
+        })
+    }
+}

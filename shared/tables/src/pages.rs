@@ -1,0 +1,110 @@
+//! Reading an index.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnConsumedCapacity};
+use serde::de::DeserializeOwned;
+
+use crate::{Boxed, Item, Table, TableError};
+
+/// In which order of the sort key an index is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Smallest first.
+    Ascending,
+    /// Largest first.
+    Descending,
+}
+
+/// A query of one partition of a table or of one of its indexes.
+#[derive(Debug, Clone)]
+pub struct Query {
+    index: Option<&'static str>,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+    condition: String,
+    order: Order,
+    limit: Option<i32>,
+}
+
+impl Query {
+    /// All items whose partition key `attribute` is `value`. `index` is `None` for the table itself, which is read
+    /// strongly consistent; an index never is.
+    #[must_use]
+    pub fn partition(index: Option<&'static str>, attribute: &'static str, value: impl ToString) -> Self {
+        Self {
+            index,
+            names: HashMap::from([("#partition".to_owned(), attribute.to_owned())]),
+            values: HashMap::from([(":partition".to_owned(), AttributeValue::S(value.to_string()))]),
+            condition: "#partition = :partition".to_owned(),
+            order: Order::Ascending,
+            limit: None,
+        }
+    }
+
+    /// Only those whose numeric sort key `attribute` is at most `bound`.
+    #[must_use]
+    pub fn up_to(mut self, attribute: &'static str, bound: i64) -> Self {
+        self.names.insert("#sort".to_owned(), attribute.to_owned());
+        self.values.insert(":bound".to_owned(), AttributeValue::N(bound.to_string()));
+        self.condition.push_str(" AND #sort <= :bound");
+        self
+    }
+
+    /// In this order of the sort key.
+    #[must_use]
+    pub fn in_order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// At most `count` items.
+    #[must_use]
+    pub fn limit(mut self, count: i32) -> Self {
+        self.limit = Some(count);
+        self
+    }
+}
+
+impl Table {
+    /// Everything that the query selects, up to its limit.
+    ///
+    /// # Errors
+    /// [`TableError::Unavailable`], [`TableError::Corrupt`].
+    pub fn query<'a, T: DeserializeOwned + 'a>(&'a self, query: Query) -> Boxed<'a, Result<Vec<T>, TableError>> {
+        Box::pin(async move {
+            self.query_items(query).await?.into_iter().map(|item| self.parse_item(item)).collect()
+        })
+    }
+
+    fn query_items(&self, query: Query) -> Boxed<'_, Result<Vec<Item>, TableError>> {
+        Box::pin(async move {
+            let mut found: Vec<Item> = Vec::new();
+            let mut start = None;
+            loop {
+                let answer = self
+                    .client
+                    .query()
+                    .table_name(&self.name)
+                    .set_index_name(query.index.map(str::to_owned))
+                    .consistent_read(query.index.is_none())
+                    .key_condition_expression(&query.condition)
+                    .set_expression_attribute_names(Some(query.names.clone()))
+                    .set_expression_attribute_values(Some(query.values.clone()))
+                    .scan_index_forward(query.order == Order::Ascending)
+                    .set_limit(query.limit)
+                    .set_exclusive_start_key(start)
+                    .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+                    .send()
+                    .await
+                    .map_err(|error| TableError::of(&self.name, &error))?;
+                found.extend(answer.items.unwrap_or_default());
+                start = answer.last_evaluated_key.filter(|key| !key.is_empty());
+                let enough = query.limit.is_some_and(|limit| found.len() >= limit.unsigned_abs() as usize);
+                if start.is_none() || enough {
+                    return Ok(found);
+                }
+            }
+        })
+    }
+}
