@@ -1,1 +1,19 @@
-//! placeholder
+//! The front door of every HTTP function.
+//!
+//! `main` is one line: [`open`] takes what builds the function's state and the operation itself, an
+//! `async fn(Arc<State>, Call) -> Result<Reply, Error>`. The door verifies the caller's token, hands the call in, turns
+//! the reply or the refusal into the published envelope and logs the outcome once.
+
+mod call;
+mod callers;
+mod door;
+mod problem;
+mod reply;
+
+pub use call::{Call, IdempotencyKey};
+pub use callers::Caller;
+pub use door::open;
+pub use problem::Problem;
+pub use reply::Reply;
+
+pub use http::StatusCode;

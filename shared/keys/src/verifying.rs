@@ -103,3 +103,13 @@ impl fmt::Debug for KeySet {
         f.debug_list().entries(self.keys.keys()).finish()
     }
 }
+
+/// The audience that an unverified token names: good for choosing keys, proof of nothing.
+#[must_use]
+pub fn audience(token: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Audience {
+        aud: String,
+    }
+    jsonwebtoken::dangerous::insecure_decode::<Audience>(token).ok().map(|data| data.claims.aud)
+}

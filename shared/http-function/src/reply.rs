@@ -1,0 +1,126 @@
+//! Answers.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, LOCATION};
+use http::{HeaderValue, StatusCode};
+use kernel::Page;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{Call, Problem};
+
+/// An answer: status, headers and body.
+#[derive(Debug)]
+pub struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: Bytes,
+}
+
+impl Reply {
+    /// 200 with `{"code": 200, "message": ..., "data": ...}`.
+    ///
+    /// # Errors
+    /// [`Problem::internal`] when the data can not be written as JSON.
+    pub fn ok(message: &str, data: impl Serialize) -> Result<Self, Problem> {
+        Self::json(StatusCode::OK, &json!({"code": 200, "message": message, "data": value(data)?}))
+    }
+
+    /// 201 with the same envelope; `code` stays 200, as clients compare it.
+    ///
+    /// # Errors
+    /// [`Problem::internal`] when the data can not be written as JSON.
+    pub fn created(message: &str, data: impl Serialize) -> Result<Self, Problem> {
+        Self::json(StatusCode::CREATED, &json!({"code": 200, "message": message, "data": value(data)?}))
+    }
+
+    /// A body of the caller's own shape, without the envelope.
+    ///
+    /// # Errors
+    /// [`Problem::internal`] when the body can not be written as JSON.
+    pub fn bare(status: StatusCode, body: impl Serialize) -> Result<Self, Problem> {
+        Self::json(status, &value(body)?)
+    }
+
+    /// A page of a list in the envelope of lists, with links to its neighbours.
+    ///
+    /// # Errors
+    /// [`Problem::internal`] when an entry can not be written as JSON.
+    pub fn list<T: Serialize>(call: &Call, message: &str, page: &Page<T>) -> Result<Self, Problem> {
+        Self::list_with(call, message, page, &[])
+    }
+
+    /// The same with members of its own beside `count`.
+    ///
+    /// # Errors
+    /// [`Problem::internal`] when an entry can not be written as JSON.
+    pub fn list_with<T: Serialize>(
+        call: &Call,
+        message: &str,
+        page: &Page<T>,
+        more: &[(&'static str, Value)],
+    ) -> Result<Self, Problem> {
+        let mut body = json!({
+            "count": page.count,
+            "next": page.next().map(|number| call.url_of_page(number)),
+            "previous": page.previous().map(|number| call.url_of_page(number)),
+            "results": {"code": 200, "message": message, "data": value(&page.entries)?},
+        });
+        for (name, member) in more {
+            body[*name] = member.clone();
+        }
+        Self::json(StatusCode::OK, &body)
+    }
+
+    /// Plain text, in the words of whoever asked.
+    #[must_use]
+    pub fn text(status: StatusCode, text: &'static str) -> Self {
+        Self::with_type(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+    }
+
+    /// A web page.
+    #[must_use]
+    pub fn page(status: StatusCode, html: String) -> Self {
+        Self::with_type(status, "text/html; charset=utf-8", html.into())
+    }
+
+    /// Nothing but a status.
+    #[must_use]
+    pub fn empty(status: StatusCode) -> Self {
+        Self { status, headers: Vec::new(), body: Bytes::new() }
+    }
+
+    /// A redirect to `url`.
+    ///
+    /// # Errors
+    /// [`Problem::internal`] when the URL can not stand in a header.
+    pub fn redirect(status: StatusCode, url: &str) -> Result<Self, Problem> {
+        Self::empty(status).header(LOCATION, url)
+    }
+
+    /// Adds a header.
+    ///
+    /// # Errors
+    /// [`Problem::internal`] when the value can not stand in a header.
+    pub fn header(mut self, name: HeaderName, text: &str) -> Result<Self, Problem> {
+        self.headers.push((name, HeaderValue::from_str(text).map_err(Problem::internal)?));
+        Ok(self)
+    }
+
+    fn json(status: StatusCode, body: &Value) -> Result<Self, Problem> {
+        let body = serde_json::to_vec(body).map_err(Problem::internal)?;
+        Ok(Self::with_type(status, "application/json", body.into()))
+    }
+
+    pub(crate) fn with_type(status: StatusCode, content_type: &'static str, body: Bytes) -> Self {
+        let headers = vec![
+            (CONTENT_TYPE, HeaderValue::from_static(content_type)),
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        ];
+        Self { status, headers, body }
+    }
+}
+
+fn value(data: impl Serialize) -> Result<Value, Problem> {
+    serde_json::to_value(data).map_err(Problem::internal)
+}
