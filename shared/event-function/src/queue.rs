@@ -1,0 +1,73 @@
+//! Functions that read a queue.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use cloud::{Cloud, StartError};
+use contracts::Envelope;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::door::{Handler, serve};
+use crate::{Boxed, EventError, Retry};
+
+type OneMessage = Arc<dyn Fn(String) -> Boxed<Result<(), EventError>> + Send + Sync>;
+
+/// Runs a queue function until the Lambda service ends it: `operation` handles one event, which may come several times,
+/// late and out of order.
+pub fn open_queue<S, E, Started, Handled, F>(
+    build: impl FnOnce(Cloud) -> Started + Send + 'static,
+    operation: impl Fn(Arc<S>, Envelope<E>) -> Handled + Send + Sync + 'static,
+) -> ExitCode
+where
+    S: Send + Sync + 'static,
+    E: DeserializeOwned + Send + 'static,
+    Started: Future<Output = Result<S, StartError>> + Send + 'static,
+    Handled: Future<Output = Result<(), F>> + Send + 'static,
+    F: Into<EventError>,
+{
+    let operation = Arc::new(operation);
+    serve(Box::new(move |cloud| {
+        Box::pin(async move {
+            let state = Arc::new(build(cloud).await?);
+            let one: OneMessage = Arc::new(move |body| {
+                let (state, operation) = (state.clone(), operation.clone());
+                Box::pin(async move {
+                    let event = serde_json::from_str(&body).map_err(EventError::never)?;
+                    operation(state, event).await.map_err(Into::into)
+                })
+            });
+            let handler: Handler = Box::new(move |payload| Box::pin(batch(one.clone(), payload)));
+            Ok(handler)
+        })
+    }))
+}
+
+async fn batch(one: OneMessage, payload: Value) -> Result<Value, EventError> {
+    let event: SqsEvent = serde_json::from_value(payload).map_err(EventError::never)?;
+    let mut response = SqsBatchResponse::default();
+    for message in event.records {
+        let id = message.message_id.clone().unwrap_or_default();
+        if let Err(error) = handle(&one, message).await {
+            report(&id, &error);
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = id;
+            response.batch_item_failures.push(failure);
+        }
+    }
+    serde_json::to_value(response).map_err(EventError::never)
+}
+
+async fn handle(one: &OneMessage, message: SqsMessage) -> Result<(), EventError> {
+    let body = message.body.ok_or_else(|| EventError::never("the message has no body"))?;
+    one(body).await
+}
+
+fn report(id: &str, error: &EventError) {
+    let cause = error.chain();
+    match error.retry() {
+        Retry::Again => tracing::warn!(message_id = id, cause, "a message failed and stays in its queue"),
+        Retry::Never => tracing::error!(message_id = id, cause, "a message can never be handled"),
+    }
+}

@@ -1,0 +1,75 @@
+//! Functions that read a table's stream and announce what changed: the outbox.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use aws_lambda_events::dynamodb::{Event, EventRecord};
+use cloud::{Cloud, StartError};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::door::{Handler, serve};
+use crate::publisher::{Announcement, Publisher};
+use crate::{Boxed, EventError};
+
+/// What happened to one item.
+#[derive(Debug, Clone)]
+pub struct Change<T> {
+    /// ARN of the stream, which names the table.
+    pub source: String,
+    /// The item before, unless it is new.
+    pub before: Option<T>,
+    /// The item after, unless it was deleted.
+    pub after: Option<T>,
+}
+
+type OneChange = Arc<dyn Fn(EventRecord) -> Result<Vec<Announcement>, EventError> + Send + Sync>;
+
+/// Runs a stream function until the Lambda service ends it: `announce` says which events one change amounts to. It is
+/// pure, so that reading the stream again announces the same.
+///
+/// Changes are handled in order. The first that fails is reported, and Lambda continues from there.
+pub fn open_stream<T, F>(
+    announce: impl Fn(&Change<T>) -> Result<Vec<Announcement>, F> + Send + Sync + 'static,
+) -> ExitCode
+where
+    T: DeserializeOwned + 'static,
+    F: Into<EventError>,
+{
+    let one: OneChange = Arc::new(move |record| announce(&change(record)?).map_err(Into::into));
+    serve(Box::new(move |cloud: Cloud| {
+        Box::pin(async move {
+            let publisher = Arc::new(Publisher::new(&cloud)?);
+            let handler: Handler =
+                Box::new(move |payload| Box::pin(batch(one.clone(), publisher.clone(), payload)) as Boxed<_>);
+            Ok::<_, StartError>(handler)
+        })
+    }))
+}
+
+fn change<T: DeserializeOwned>(record: EventRecord) -> Result<Change<T>, EventError> {
+    let parse = |image: serde_dynamo::Item| {
+        if image.is_empty() { Ok(None) } else { serde_dynamo::from_item(image).map(Some).map_err(EventError::never) }
+    };
+    Ok(Change {
+        source: record.event_source_arn.unwrap_or_default(),
+        before: parse(record.change.old_image)?,
+        after: parse(record.change.new_image)?,
+    })
+}
+
+async fn batch(one: OneChange, publisher: Arc<Publisher>, payload: Value) -> Result<Value, EventError> {
+    let event: Event = serde_json::from_value(payload).map_err(EventError::never)?;
+    for record in event.records {
+        let position = record.change.sequence_number.clone().unwrap_or_default();
+        let announced = match one(record) {
+            Ok(announcements) => publisher.publish(announcements).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = announced {
+            tracing::error!(position, cause = error.chain(), "a change could not be announced");
+            return Ok(json!({"batchItemFailures": [{"itemIdentifier": position}]}));
+        }
+    }
+    Ok(json!({"batchItemFailures": []}))
+}
