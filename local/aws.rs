@@ -1,0 +1,666 @@
+//! AWS as the functions see it: one endpoint for the calls of their SDKs, and the deliveries that start them.
+//!
+//! A call is told apart by the credential scope of its signature: the service from its name there, the caller from the
+//! access key id, which is the logical id of a function. Signatures are not verified. Every call is checked against
+//! the function's permissions, passes the seat of the faults, and is recorded.
+
+pub mod batch_response;
+pub mod consumers;
+pub mod deliveries;
+pub mod dynamodb;
+pub mod mail;
+pub mod pattern;
+pub mod permissions;
+pub mod queues;
+pub mod schedules;
+pub mod secrets;
+pub mod signature;
+pub mod sns;
+pub mod storage;
+pub mod streams;
+pub mod time;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::request::Parts as Head;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use self::consumers::Consumer;
+use self::deliveries::{Context, Deliveries};
+use self::dynamodb::access::Access;
+use self::dynamodb::{Store, StoreError};
+use self::mail::{Mail, Mails};
+use self::pattern::Pattern;
+use self::permissions::{Caller, Need, Permissions};
+use self::queues::Queues;
+use self::schedules::Timetable;
+use self::secrets::Secrets;
+use self::signature::Credential;
+use self::sns::{PublishCall, Refusal, Topics};
+use self::storage::{Durability, Storage};
+use self::streams::{Mapping, Positions, Retries};
+use crate::clock::PlatformClock;
+use crate::faults::{CallSite, Faults, Verdict};
+use crate::functions::Functions;
+use crate::recording::{Call, Event, Recording};
+use crate::template::model::{EventSource, Function, Template};
+
+/// Why AWS can not be provided.
+#[derive(Debug, thiserror::Error)]
+pub enum AwsError {
+    /// The tables.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The queues.
+    #[error("{file}: {reason}")]
+    Queues {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: rusqlite::Error,
+    },
+    /// The secrets.
+    #[error("{file}: {reason}")]
+    Secrets {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: io::Error,
+    },
+    /// The template says something that AWS would refuse, or that is not supported.
+    #[error("template.yaml: {0}")]
+    Template(String),
+}
+
+/// The endpoint. Clones share it.
+#[derive(Debug, Clone)]
+pub struct AwsEndpoint {
+    parts: Arc<Parts>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    store: Store,
+    queues: Queues,
+    positions: Positions,
+    topics: Topics,
+    mails: Mails,
+    secrets: Secrets,
+    permissions: Permissions,
+    sources: Sources,
+    functions: OnceLock<Functions>,
+    clock: PlatformClock,
+    recording: Recording,
+    faults: Faults,
+}
+
+/// What the template lets start functions.
+#[derive(Debug)]
+struct Sources {
+    consumers: Vec<Consumer>,
+    mappings: Vec<Mapping>,
+    timetables: Vec<Timetable>,
+}
+
+impl AwsEndpoint {
+    /// Opens everything that the template states, with its data in the folder `data`.
+    ///
+    /// # Errors
+    /// A file can not be used, or the template says something that AWS would refuse.
+    pub fn open(
+        data: &Path,
+        durability: Durability,
+        template: &Template,
+        clock: PlatformClock,
+        recording: Recording,
+        faults: Faults,
+    ) -> Result<Self, AwsError> {
+        let sources = Sources::of(template).map_err(AwsError::Template)?;
+        let topics = Topics::new(&template.topics, &template.subscriptions).map_err(AwsError::Template)?;
+
+        let file = data.join("queues.sqlite");
+        let unusable = |reason| AwsError::Queues {
+            file: file.clone(),
+            reason,
+        };
+        let storage = Storage::open(&file, durability).map_err(unusable)?;
+        let dead_letters = sources
+            .mappings
+            .iter()
+            .filter_map(|mapping| mapping.on_failure.clone())
+            .chain(
+                template
+                    .subscriptions
+                    .iter()
+                    .filter_map(|subscription| subscription.dead_letter_arn.clone()),
+            );
+        let known = template.queues.values().cloned();
+        let queues = Queues::open(storage.clone(), known, dead_letters, clock.now_ms()).map_err(unusable)?;
+
+        let file = data.join("secrets.json");
+        let secrets = Secrets::open(&file, &template.secrets, clock.now_ms())
+            .map_err(|reason| AwsError::Secrets { file, reason })?;
+        let store = Store::open(&data.join("tables.sqlite"), durability, &template.tables, clock.clone())?;
+        Ok(Self {
+            parts: Arc::new(Parts {
+                store,
+                queues,
+                positions: Positions::new(storage.clone()),
+                topics,
+                mails: Mails::new(storage),
+                secrets,
+                permissions: Permissions::new(&template.functions),
+                sources,
+                functions: OnceLock::new(),
+                clock,
+                recording,
+                faults,
+            }),
+        })
+    }
+
+    /// Starts the deliveries to `functions`.
+    #[must_use]
+    pub fn deliver(&self, functions: Functions) -> Deliveries {
+        let parts = &self.parts;
+        let functions = parts.functions.get_or_init(|| functions).clone();
+        let mut mappings = BTreeMap::<String, Vec<String>>::new();
+        for mapping in &parts.sources.mappings {
+            mappings.entry(mapping.table.clone()).or_default().push(mapping.key());
+        }
+        let context = Context {
+            queues: parts.queues.clone(),
+            store: parts.store.clone(),
+            positions: parts.positions.clone(),
+            functions,
+            clock: parts.clock.clone(),
+            recording: parts.recording.clone(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            mappings: Arc::new(mappings),
+        };
+        Deliveries::start(context, &parts.sources)
+    }
+
+    /// The queues, for people and tests.
+    #[must_use]
+    pub fn queues(&self) -> &Queues {
+        &self.parts.queues
+    }
+
+    /// The tables.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.parts.store
+    }
+
+    /// The secrets with their values.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.parts.secrets
+    }
+
+    /// What functions may do, and what they did.
+    #[must_use]
+    pub fn permissions(&self) -> &Permissions {
+        &self.parts.permissions
+    }
+
+    /// Mails that would have been sent, oldest first.
+    ///
+    /// # Errors
+    /// Their file can not be read.
+    pub fn mails(&self) -> Result<Vec<Mail>, rusqlite::Error> {
+        self.parts.mails.list()
+    }
+
+    /// Answers a signed request. It is carried out even if the caller does not wait for the answer.
+    pub async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let endpoint = self.clone();
+        let answer = tokio::spawn(async move { endpoint.carry_out(request).await });
+        answer.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "an AWS call was not carried out");
+            json_answer(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                JSON_1_0,
+                &json!({"__type": "InternalServerError"}),
+            )
+        })
+    }
+
+    async fn carry_out(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let began = Instant::now();
+        let (head, body) = request.into_parts();
+        let Some(credential) = Credential::of(&head.headers) else {
+            let refusal = Refusal::new(403, "MissingAuthenticationTokenException", "The request is not signed");
+            return Service::DynamoDb.refuse(&refusal);
+        };
+        let Some(service) = Service::named(&credential.service) else {
+            let message = format!("there is no service {} here", credential.service);
+            return Service::DynamoDb.refuse(&Refusal::new(400, "UnknownOperationException", message));
+        };
+        let Some(caller) = self.parts.permissions.caller(&credential.access_key) else {
+            let message = format!("{} is neither a function nor the operator", credential.access_key);
+            return service.refuse(&service.unknown_caller(message));
+        };
+        let call = match self.understand(service, &head, body) {
+            Ok(call) => call,
+            Err(refusal) => return service.refuse(&refusal),
+        };
+
+        let site = CallSite {
+            function: caller.name().to_owned(),
+            target: call.target.clone(),
+            resource: call.resource.clone(),
+        };
+        let (response, consumed) = match self.parts.permissions.exercise(&caller, &call.needs) {
+            Ok(()) => {
+                match self.parts.faults.before(&site).await {
+                    Verdict::Proceed => {}
+                }
+                self.perform(service, call.work, &head.headers).await
+            }
+            Err(need) => {
+                self.record_denial(&caller, need);
+                (service.refuse(&service.denied(&caller, need)), None)
+            }
+        };
+        let status = response.status().as_u16();
+        match self.parts.faults.after(&site, status).await {
+            Verdict::Proceed => {}
+        }
+        self.parts.recording.call(Call {
+            at_ms: self.parts.clock.now_ms(),
+            function: site.function,
+            request_id: self.invocation(&head.headers),
+            target: site.target,
+            resource: site.resource,
+            status,
+            duration_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            consumed,
+        });
+        response
+    }
+
+    fn understand(&self, service: Service, head: &Head, body: Bytes) -> Result<Understood, Refusal> {
+        let target = head
+            .headers
+            .get("x-amz-target")
+            .and_then(|target| target.to_str().ok())
+            .unwrap_or_default();
+        match service {
+            Service::DynamoDb => {
+                let operation = target.rsplit('.').next().unwrap_or_default();
+                let request = serde_json::from_slice(&body).unwrap_or(Value::Null);
+                let access = Access::of(operation, &request);
+                Ok(Understood {
+                    target: format!("dynamodb:{operation}"),
+                    resource: access.resource().to_owned(),
+                    needs: access.needs,
+                    work: Work::Store {
+                        body,
+                        changes: access.changes,
+                    },
+                })
+            }
+            Service::Sns => {
+                let call = PublishCall::parse(&body)?;
+                Ok(Understood {
+                    target: if call.batch { "sns:PublishBatch" } else { "sns:Publish" }.to_owned(),
+                    resource: call.topic.clone(),
+                    // There is no permission for batches.
+                    needs: vec![Need::new("sns:Publish", &call.topic)],
+                    work: Work::Publish(call),
+                })
+            }
+            Service::SecretsManager => {
+                if target != "secretsmanager.GetSecretValue" {
+                    let message = format!("{target} is not supported");
+                    return Err(Refusal::new(400, "UnknownOperationException", message));
+                }
+                let request: Value = serde_json::from_slice(&body)
+                    .map_err(|error| Refusal::new(400, "SerializationException", error.to_string()))?;
+                let id = request.get("SecretId").and_then(Value::as_str).unwrap_or_default();
+                let resource = self
+                    .parts
+                    .secrets
+                    .find(id)
+                    .map_or(id, |(secret, _)| &secret.arn)
+                    .to_owned();
+                Ok(Understood {
+                    target: "secretsmanager:GetSecretValue".to_owned(),
+                    needs: vec![Need::new("secretsmanager:GetSecretValue", &resource)],
+                    resource,
+                    work: Work::Secret(id.to_owned()),
+                })
+            }
+            Service::Ses => {
+                if (&head.method, head.uri.path()) != (&Method::POST, "/v2/email/outbound-emails") {
+                    let message = format!("{} {} is not supported", head.method, head.uri.path());
+                    return Err(Refusal::new(404, "NotFoundException", message));
+                }
+                let bad = |message: String| Refusal::new(400, "BadRequestException", message);
+                let request = serde_json::from_slice(&body).map_err(|error| bad(error.to_string()))?;
+                let now_ms = self.parts.clock.now_ms();
+                let mail = Mail::parse(&request, Uuid::new_v4().to_string(), now_ms).map_err(bad)?;
+                let needs = self.mail_needs(head, &mail);
+                Ok(Understood {
+                    target: "ses:SendEmail".to_owned(),
+                    resource: needs.first().map(|need| need.resource.clone()).unwrap_or_default(),
+                    needs,
+                    work: Work::Mail(mail),
+                })
+            }
+        }
+    }
+
+    /// Permission to send for the address or for its domain: either will do.
+    fn mail_needs(&self, head: &Head, mail: &Mail) -> Vec<Need> {
+        let permissions = &self.parts.permissions;
+        let caller = Credential::of(&head.headers).and_then(|credential| permissions.caller(&credential.access_key));
+        let mut needs: Vec<Need> = Mail::identities(&mail.from)
+            .into_iter()
+            .map(|arn| Need::new("ses:SendEmail", arn))
+            .collect();
+        let granted = needs
+            .iter()
+            .position(|need| caller.as_ref().is_some_and(|caller| permissions.allows(caller, need)));
+        needs.swap(0, granted.unwrap_or(0));
+        needs.truncate(1);
+        needs
+    }
+
+    async fn perform(&self, service: Service, work: Work, headers: &HeaderMap) -> (Response<Bytes>, Option<Value>) {
+        let parts = &self.parts;
+        let failed = |error: String| (service.refuse(&Refusal::new(500, "InternalServerError", error)), None);
+        match work {
+            Work::Store { body, changes } => match parts.store.call(headers, body).await {
+                Ok((status, body)) => {
+                    if status.is_success() {
+                        parts.store.announce(&changes);
+                    }
+                    let consumed = consumed_capacity(&body);
+                    (respond(status, JSON_1_0, body), consumed)
+                }
+                Err(error) => failed(error.to_string()),
+            },
+            Work::Publish(call) => match parts.topics.publish(&parts.queues, &call, parts.clock.now_ms()) {
+                Ok(published) => {
+                    self.record_publications(&call, &published);
+                    let body = sns::answer(&call, &published, &Uuid::new_v4().to_string());
+                    (respond(StatusCode::OK, XML, body.into()), None)
+                }
+                Err(refusal) => (service.refuse(&refusal), None),
+            },
+            Work::Secret(id) => (self.secret(&id), None),
+            Work::Mail(mail) => match parts.mails.keep(&mail) {
+                Ok(()) => (
+                    json_answer(StatusCode::OK, JSON, &json!({"MessageId": mail.message_id})),
+                    None,
+                ),
+                Err(error) => failed(error.to_string()),
+            },
+        }
+    }
+
+    fn secret(&self, id: &str) -> Response<Bytes> {
+        let Some((secret, version)) = self.parts.secrets.find(id) else {
+            let message = "Secrets Manager can't find the specified secret.";
+            return Service::SecretsManager.refuse(&Refusal::new(400, "ResourceNotFoundException", message));
+        };
+        let value = json!({
+            "ARN": secret.arn,
+            "Name": secret.name,
+            "VersionId": version.id,
+            "SecretString": version.value,
+            "VersionStages": ["AWSCURRENT"],
+            "CreatedDate": version.created_ms.div_euclid(1000),
+        });
+        json_answer(StatusCode::OK, JSON_1_1, &value)
+    }
+
+    /// The invocation during which a function makes a call: its instance's name travels as session token.
+    fn invocation(&self, headers: &HeaderMap) -> Option<String> {
+        let instance = headers.get("x-amz-security-token")?.to_str().ok()?;
+        self.parts.functions.get()?.current_request(instance)
+    }
+
+    fn record_denial(&self, caller: &Caller, need: &Need) {
+        self.record(
+            "denied",
+            Some(caller),
+            json!({"action": need.action, "resource": need.resource}),
+        );
+    }
+
+    fn record_publications(&self, call: &PublishCall, published: &[sns::Published]) {
+        for published in published {
+            let detail = match &published.outcome {
+                Ok(id) => json!({
+                    "topic": call.topic,
+                    "message": id,
+                    "queues": published.queues,
+                    "discarded": published.discarded,
+                }),
+                Err(refusal) => json!({"topic": call.topic, "refused": refusal.message}),
+            };
+            self.record("publish", None, detail);
+        }
+    }
+
+    fn record(&self, kind: &'static str, caller: Option<&Caller>, detail: Value) {
+        let function = caller.map(|caller| caller.name().to_owned());
+        self.parts.recording.event(Event {
+            at_ms: self.parts.clock.now_ms(),
+            kind,
+            function,
+            detail,
+        });
+    }
+}
+
+const JSON: &str = "application/json";
+const JSON_1_0: &str = "application/x-amz-json-1.0";
+const JSON_1_1: &str = "application/x-amz-json-1.1";
+const XML: &str = "text/xml";
+
+/// A call that was understood.
+struct Understood {
+    target: String,
+    resource: String,
+    needs: Vec<Need>,
+    work: Work,
+}
+
+/// What a call asks for.
+enum Work {
+    Store { body: Bytes, changes: BTreeSet<String> },
+    Publish(PublishCall),
+    Secret(String),
+    Mail(Mail),
+}
+
+/// The services, which differ in how they say no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    DynamoDb,
+    Sns,
+    SecretsManager,
+    Ses,
+}
+
+impl Service {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "dynamodb" => Some(Self::DynamoDb),
+            "sns" => Some(Self::Sns),
+            "secretsmanager" => Some(Self::SecretsManager),
+            "ses" => Some(Self::Ses),
+            _ => None,
+        }
+    }
+
+    fn denied(self, caller: &Caller, need: &Need) -> Refusal {
+        let message = format!(
+            "User: arn:aws:sts::000000000000:assumed-role/{0}/{0} is not authorized to perform: {1} on resource: {2} \
+             because no identity-based policy allows the {1} action",
+            caller.name(),
+            need.action,
+            need.resource
+        );
+        match self {
+            Self::DynamoDb | Self::SecretsManager => Refusal::new(400, "AccessDeniedException", message),
+            Self::Sns => Refusal::new(403, "AuthorizationError", message),
+            Self::Ses => Refusal::new(403, "AccessDeniedException", message),
+        }
+    }
+
+    fn unknown_caller(self, message: String) -> Refusal {
+        match self {
+            Self::DynamoDb | Self::SecretsManager => Refusal::new(400, "UnrecognizedClientException", message),
+            Self::Sns => Refusal::new(403, "InvalidClientTokenId", message),
+            Self::Ses => Refusal::new(403, "UnrecognizedClientException", message),
+        }
+    }
+
+    fn refuse(self, refusal: &Refusal) -> Response<Bytes> {
+        let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+        let kind = |prefix: &str| json!({"__type": format!("{prefix}{}", refusal.code), "message": refusal.message});
+        let mut response = match self {
+            Self::DynamoDb => json_answer(status, JSON_1_0, &kind("com.amazon.coral.service#")),
+            Self::SecretsManager => json_answer(status, JSON_1_1, &kind("")),
+            Self::Ses => json_answer(status, JSON, &json!({"message": refusal.message})),
+            Self::Sns => respond(status, XML, sns::error(refusal, &Uuid::new_v4().to_string()).into()),
+        };
+        if self == Self::Ses {
+            let name = HeaderName::from_static("x-amzn-errortype");
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(refusal.code));
+        }
+        response
+    }
+}
+
+impl Sources {
+    fn of(template: &Template) -> Result<Self, String> {
+        let mut sources = Self {
+            consumers: Vec::new(),
+            mappings: Vec::new(),
+            timetables: Vec::new(),
+        };
+        for function in template.functions.values() {
+            for source in &function.sources {
+                sources
+                    .add(template, function, source)
+                    .map_err(|reason| format!("{}: {reason}", function.logical_id))?;
+            }
+            let enabled = function.schedules.iter().filter(|schedule| schedule.enabled);
+            sources.timetables.extend(enabled.map(|schedule| Timetable {
+                function: function.logical_id.clone(),
+                name: schedule.name.clone(),
+                every: schedule.every,
+                input: schedule.input.clone(),
+            }));
+        }
+        Ok(sources)
+    }
+    fn add(&mut self, template: &Template, function: &Function, source: &EventSource) -> Result<(), String> {
+        let known_queue = |arn: &String| {
+            let known = template.queues.values().any(|queue| queue.arn == *arn);
+            if known {
+                Ok(())
+            } else {
+                Err(format!("there is no queue {arn}"))
+            }
+        };
+        match source {
+            EventSource::Queue {
+                queue_arn,
+                batch_size,
+                report_batch_item_failures,
+                maximum_concurrency,
+            } => {
+                known_queue(queue_arn)?;
+                self.consumers.push(Consumer {
+                    function: function.logical_id.clone(),
+                    queue: queue_arn.clone(),
+                    batch_size: *batch_size,
+                    report_batch_item_failures: *report_batch_item_failures,
+                    maximum_concurrency: *maximum_concurrency,
+                });
+            }
+            EventSource::Stream {
+                stream_arn,
+                batch_size,
+                maximum_retry_attempts,
+                bisect_batch_on_function_error,
+                report_batch_item_failures,
+                on_failure,
+                filters,
+            } => {
+                on_failure.iter().try_for_each(known_queue)?;
+                let table = template
+                    .tables
+                    .values()
+                    .find(|table| table.stream_arn.as_ref() == Some(stream_arn))
+                    .ok_or_else(|| format!("there is no stream {stream_arn}"))?;
+                let filters = filters.iter().map(|filter| {
+                    let filter = serde_json::from_str(filter).map_err(|error| error.to_string())?;
+                    Pattern::parse(&filter)
+                });
+                self.mappings.push(Mapping {
+                    function: function.logical_id.clone(),
+                    table: table.name.clone(),
+                    stream: stream_arn.clone(),
+                    batch_size: *batch_size,
+                    retries: Retries {
+                        most: *maximum_retry_attempts,
+                        bisect: *bisect_batch_on_function_error,
+                    },
+                    report_batch_item_failures: *report_batch_item_failures,
+                    on_failure: on_failure.clone(),
+                    filters: filters.collect::<Result<_, _>>()?,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the store says that a call consumed, if it was asked.
+fn consumed_capacity(answer: &[u8]) -> Option<Value> {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        #[serde(rename = "ConsumedCapacity")]
+        consumed: Option<Value>,
+    }
+    serde_json::from_slice::<Answer>(answer).ok()?.consumed
+}
+
+fn json_answer(status: StatusCode, content_type: &'static str, body: &Value) -> Response<Bytes> {
+    respond(status, content_type, body.to_string().into())
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let id = HeaderValue::try_from(Uuid::new_v4().to_string());
+    response
+        .headers_mut()
+        .extend(id.ok().map(|id| (HeaderName::from_static("x-amzn-requestid"), id)));
+    response
+}
