@@ -1,1 +1,78 @@
-fn main(){}
+//! `cargo run`: CFMP on this machine.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use cfmp::{Data, Options, Platform, Source, StartError};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs the whole of CFMP on this machine: builds the functions, serves the HTTP API, keeps tables and queues.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Port on 127.0.0.1; 0 takes any free one.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Folder that keeps the data.
+    #[arg(long, default_value = ".cfmp", conflicts_with = "memory")]
+    data: PathBuf,
+    /// Keeps nothing.
+    #[arg(long)]
+    memory: bool,
+    /// Starts empty, without demo accounts and products.
+    #[arg(long)]
+    no_demo: bool,
+    /// Serves the bare HTTP API, without the front that folds trailing slashes.
+    #[arg(long)]
+    no_edge: bool,
+    /// Builds the functions with the release profile.
+    #[arg(long)]
+    release: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cfmp: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), StartError> {
+    // From here on a signal is an orderly end, also one that arrives during the start.
+    let interrupt = signal(SignalKind::interrupt()).map_err(StartError::Functions)?;
+    let terminate = signal(SignalKind::terminate()).map_err(StartError::Functions)?;
+    let ended = ended(interrupt, terminate);
+    tokio::pin!(ended);
+    let started = Platform::start(Options {
+        port: arguments.port,
+        data: if arguments.memory { Data::Memory } else { Data::Folder(arguments.data) },
+        functions: Source::Cargo { release: arguments.release },
+        edge: !arguments.no_edge,
+        demo: !arguments.no_demo,
+        show_logs: true,
+        ..Options::test()
+    });
+    let platform = tokio::select! {
+        platform = started => platform?,
+        () = &mut ended => return Ok(()),
+    };
+    for route in &platform.template().routes {
+        println!("{:<7} {:<60} {}", route.method, route.path, route.function);
+    }
+    println!("ready: {}", platform.base_url());
+    ended.await;
+    platform.stop().await;
+    Ok(())
+}
+
+async fn ended(mut interrupt: tokio::signal::unix::Signal, mut terminate: tokio::signal::unix::Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -131,6 +131,10 @@ pub struct Cors {
     pub allow_methods: Vec<String>,
     /// `AllowHeaders`.
     pub allow_headers: Vec<String>,
+    /// `ExposeHeaders`.
+    pub expose_headers: Vec<String>,
+    /// `AllowCredentials`.
+    pub allow_credentials: bool,
     /// `MaxAge` in seconds.
     pub max_age: Option<u64>,
 }

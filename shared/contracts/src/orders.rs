@@ -33,6 +33,8 @@ pub enum CancelledBy {
     Seller,
     /// Nobody: it was not paid in time.
     Timeout,
+    /// Another service of the system, on behalf of the market.
+    Service,
 }
 
 /// Topic `order-events`.
