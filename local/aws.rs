@@ -664,3 +664,281 @@ fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Respo
         .extend(id.ok().map(|id| (HeaderName::from_static("x-amzn-requestid"), id)));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::template::model::{GenerateSecret, Queue, Secret, Statement, Subscription, Table, Topic};
+
+    const TOPIC: &str = "arn:aws:sns:us-east-1:000000000000:order-events";
+    const QUEUE: &str = "arn:aws:sqs:us-east-1:000000000000:orders";
+    const SECRET: &str = "arn:aws:secretsmanager:us-east-1:000000000000:secret:key-abcdef";
+    const STREAM: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/orders/stream/1";
+
+    struct World {
+        endpoint: AwsEndpoint,
+        recording: Recording,
+        _data: tempfile::TempDir,
+    }
+
+    fn template() -> Template {
+        let statement = |action: &str, resource: &str| Statement {
+            allow: true,
+            actions: vec![action.to_owned()],
+            resources: vec![resource.to_owned()],
+        };
+        let function = Function {
+            logical_id: "CreateOrderFunction".to_owned(),
+            name: "create-order".to_owned(),
+            binary: "create-order".to_owned(),
+            code_uri: String::new(),
+            timeout: Duration::from_secs(5),
+            memory_mb: 128,
+            environment: BTreeMap::new(),
+            statements: vec![
+                statement("dynamodb:PutItem", &dynamodb::access::table_arn("orders")),
+                statement("sns:Publish", TOPIC),
+                statement("secretsmanager:GetSecretValue", SECRET),
+                statement("ses:SendEmail", "arn:aws:ses:us-east-1:000000000000:identity/cfmp.test"),
+            ],
+            sources: Vec::new(),
+            schedules: Vec::new(),
+            reserved_concurrency: None,
+        };
+        let table = Table {
+            logical_id: "OrdersTable".to_owned(),
+            name: "orders".to_owned(),
+            arn: dynamodb::access::table_arn("orders"),
+            stream_arn: Some(STREAM.to_owned()),
+            definition: json!({
+                "TableName": "orders",
+                "BillingMode": "PAY_PER_REQUEST",
+                "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+                "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+                "StreamSpecification": {"StreamEnabled": true, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+            }),
+            ttl_attribute: None,
+        };
+        let topic = Topic {
+            logical_id: "Topic".to_owned(),
+            name: "order-events".to_owned(),
+            arn: TOPIC.to_owned(),
+        };
+        let queue = Queue {
+            logical_id: "Queue".to_owned(),
+            name: "orders".to_owned(),
+            arn: QUEUE.to_owned(),
+            visibility_timeout: Duration::from_secs(30),
+            delay: Duration::ZERO,
+            retention: Duration::from_secs(3600),
+            redrive: None,
+        };
+        let secret = Secret {
+            logical_id: "Key".to_owned(),
+            name: "key".to_owned(),
+            arn: SECRET.to_owned(),
+            generate: Some(GenerateSecret {
+                template: None,
+                key: None,
+                length: 32,
+            }),
+            value: None,
+        };
+        let subscription = Subscription {
+            logical_id: "Subscription".to_owned(),
+            topic_arn: TOPIC.to_owned(),
+            queue_arn: QUEUE.to_owned(),
+            raw: true,
+            filter_policy: None,
+            filter_on_body: false,
+            dead_letter_arn: None,
+        };
+        Template {
+            functions: BTreeMap::from([(function.logical_id.clone(), function)]),
+            tables: BTreeMap::from([(table.logical_id.clone(), table)]),
+            topics: BTreeMap::from([(topic.logical_id.clone(), topic)]),
+            queues: BTreeMap::from([(queue.logical_id.clone(), queue)]),
+            secrets: BTreeMap::from([(secret.logical_id.clone(), secret)]),
+            subscriptions: vec![subscription],
+            ..Template::default()
+        }
+    }
+
+    fn world() -> World {
+        let data = tempfile::tempdir().unwrap();
+        let clock = PlatformClock::open(data.path().join("clock")).unwrap();
+        let recording = Recording::default();
+        let endpoint = AwsEndpoint::open(
+            data.path(),
+            Durability::Forgotten,
+            &template(),
+            clock,
+            recording.clone(),
+            Faults::default(),
+        )
+        .unwrap();
+        World {
+            endpoint,
+            recording,
+            _data: data,
+        }
+    }
+
+    impl World {
+        async fn call(&self, caller: &str, service: &str, target: &str, body: impl Into<Bytes>) -> (u16, String) {
+            let authorization = format!(
+                "AWS4-HMAC-SHA256 Credential={caller}/20260131/us-east-1/{service}/aws4_request, \
+                 SignedHeaders=host, Signature=00"
+            );
+            let path = if service == "ses" {
+                "/v2/email/outbound-emails"
+            } else {
+                "/"
+            };
+            let request = Request::post(path)
+                .header("authorization", authorization)
+                .header("content-type", JSON_1_0)
+                .header("x-amz-date", "20260131T000000Z")
+                .header("x-amz-target", target)
+                .body(body.into())
+                .unwrap();
+            let response = self.endpoint.answer(request).await;
+            (
+                response.status().as_u16(),
+                String::from_utf8_lossy(response.body()).into_owned(),
+            )
+        }
+
+        async fn dynamodb(&self, caller: &str, operation: &str, body: Value) -> (u16, String) {
+            self.call(
+                caller,
+                "dynamodb",
+                &format!("DynamoDB_20120810.{operation}"),
+                body.to_string(),
+            )
+            .await
+        }
+    }
+
+    #[tokio::test]
+    async fn an_allowed_call_reaches_the_store_and_is_recorded_with_what_it_consumed() {
+        let world = world();
+        let mut writes = world.endpoint.store().writes("orders").unwrap();
+        let put = json!({"TableName": "orders", "Item": {"id": {"S": "1"}}, "ReturnConsumedCapacity": "TOTAL"});
+        let (status, body) = world.dynamodb("CreateOrderFunction", "PutItem", put).await;
+        assert_eq!(status, 200, "{body}");
+        assert!(writes.has_changed().unwrap());
+        writes.mark_unchanged();
+
+        let calls = world.recording.calls(|_| true);
+        let call = &calls[0].entry;
+        assert_eq!((call.target.as_str(), call.status), ("dynamodb:PutItem", 200));
+        assert_eq!(call.resource, dynamodb::access::table_arn("orders"));
+        assert_eq!(call.consumed.as_ref().unwrap()["TableName"], "orders");
+    }
+
+    #[tokio::test]
+    async fn a_call_without_permission_is_denied_and_recorded() {
+        let world = world();
+        let get = json!({"TableName": "orders", "Key": {"id": {"S": "1"}}});
+        let (status, body) = world.dynamodb("CreateOrderFunction", "GetItem", get.clone()).await;
+        assert_eq!(status, 400);
+        assert!(
+            body.contains("AccessDeniedException") && body.contains("dynamodb:GetItem"),
+            "{body}"
+        );
+        assert_eq!(world.recording.events(|event| event.entry.kind == "denied").len(), 1);
+
+        let (status, _) = world.dynamodb(permissions::OPERATOR, "GetItem", get.clone()).await;
+        assert_eq!(status, 200);
+        let (status, body) = world.dynamodb("NobodyFunction", "GetItem", get).await;
+        assert!(status == 400 && body.contains("UnrecognizedClientException"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_published_message_is_in_the_queue_when_the_call_is_answered() {
+        let world = world();
+        let form = |topic: &str| {
+            form_urlencoded::Serializer::new(String::new())
+                .extend_pairs([("Action", "Publish"), ("TopicArn", topic), ("Message", "paid")])
+                .finish()
+        };
+        let (status, body) = world.call("CreateOrderFunction", "sns", "", form(TOPIC)).await;
+        assert!(status == 200 && body.contains("<MessageId>"), "{body}");
+        let queued = world.endpoint.queues().peek(QUEUE, 10).unwrap();
+        assert_eq!(
+            queued.into_iter().map(|message| message.body).collect::<Vec<_>>(),
+            ["paid"]
+        );
+
+        let (status, body) = world
+            .call("CreateOrderFunction", "sns", "", form("arn:aws:sns:::other"))
+            .await;
+        assert!(
+            status == 403 && body.contains("<Code>AuthorizationError</Code>"),
+            "{body}"
+        );
+        let (status, body) = world
+            .call(permissions::OPERATOR, "sns", "", form("arn:aws:sns:::other"))
+            .await;
+        assert!(status == 404 && body.contains("<Code>NotFound</Code>"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn secrets_are_read_by_arn() {
+        let world = world();
+        let target = "secretsmanager.GetSecretValue";
+        let ask = |id: &str| json!({"SecretId": id}).to_string();
+        let (status, body) = world
+            .call("CreateOrderFunction", "secretsmanager", target, ask(SECRET))
+            .await;
+        assert_eq!(status, 200, "{body}");
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(answer["SecretString"].as_str(), world.endpoint.secrets().value("Key"));
+        let (status, body) = world
+            .call(permissions::OPERATOR, "secretsmanager", target, ask("none"))
+            .await;
+        assert!(status == 400 && body.contains("ResourceNotFoundException"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn mails_are_kept_and_need_the_senders_identity() {
+        let world = world();
+        let mail = |from: &str| {
+            json!({
+                "FromEmailAddress": from,
+                "Destination": {"ToAddresses": ["buyer@cfmp.test"]},
+                "Content": {"Simple": {"Subject": {"Data": "Code"}, "Body": {"Text": {"Data": "123456"}}}}
+            })
+            .to_string()
+        };
+        let (status, body) = world
+            .call("CreateOrderFunction", "ses", "", mail("no-reply@cfmp.test"))
+            .await;
+        assert!(status == 200 && body.contains("MessageId"), "{body}");
+        let (status, _) = world
+            .call("CreateOrderFunction", "ses", "", mail("no-reply@elsewhere.test"))
+            .await;
+        assert_eq!(status, 403);
+        assert_eq!(world.endpoint.mails().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_source_that_does_not_exist_is_refused_with_its_function() {
+        let mut template = template();
+        let function = template.functions.get_mut("CreateOrderFunction").unwrap();
+        function.sources.push(EventSource::Queue {
+            queue_arn: "arn:none".to_owned(),
+            batch_size: 10,
+            report_batch_item_failures: true,
+            maximum_concurrency: None,
+        });
+        let error = Sources::of(&template).unwrap_err();
+        assert!(
+            error.starts_with("CreateOrderFunction: ") && error.contains("arn:none"),
+            "{error}"
+        );
+    }
+}

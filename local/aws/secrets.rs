@@ -116,11 +116,10 @@ fn random_text(length: usize) -> io::Result<String> {
     let mut bytes = [0_u8; 64];
     while text.len() < length {
         rand::fill(&mut bytes).map_err(|_| io::Error::other("no random numbers"))?;
-        // Bytes beyond the last full set of characters would favour the first ones.
-        let fair = u8::MAX - (u8::MAX % 62 + 1) % 62;
+        // The bytes above the fourth round of all characters would favour the first ones.
         let characters = bytes
             .iter()
-            .filter(|byte| **byte <= fair)
+            .filter(|byte| **byte < 4 * 62)
             .filter_map(|byte| CHARACTERS.get(usize::from(byte % 62)));
         text.extend(characters.take(length - text.len()).map(|byte| char::from(*byte)));
     }
