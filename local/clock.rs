@@ -97,7 +97,10 @@ fn write_offset(file: &Path, offset: i64) -> io::Result<()> {
     std::fs::rename(&next, file)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place where the platform reads the machine's clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where the platform reads the machine's clock"
+)]
 fn machine_ms() -> i64 {
     std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -120,7 +123,10 @@ mod tests {
         });
         tokio::task::yield_now().await;
         clock.advance(3_600_000).unwrap();
-        tokio::time::timeout(Duration::from_secs(5), sleeper).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), sleeper)
+            .await
+            .unwrap()
+            .unwrap();
     }
 
     #[test]

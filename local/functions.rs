@@ -62,7 +62,10 @@ impl Outcome {
 
 impl From<Report> for Outcome {
     fn from(report: Report) -> Outcome {
-        Outcome::Failed { error_type: report.error_type, message: report.message }
+        Outcome::Failed {
+            error_type: report.error_type,
+            message: report.message,
+        }
     }
 }
 
@@ -122,7 +125,10 @@ impl Invocation {
 pub(crate) fn trace_id(clock: &PlatformClock) -> String {
     let random = Uuid::new_v4().simple().to_string();
     let parent = Uuid::new_v4().simple().to_string();
-    let (root, parent) = (random.get(..24).unwrap_or_default(), parent.get(..16).unwrap_or_default());
+    let (root, parent) = (
+        random.get(..24).unwrap_or_default(),
+        parent.get(..16).unwrap_or_default(),
+    );
     format!("Root=1-{:08x}-{root};Parent={parent};Sampled=1", clock.now_ms() / 1000)
 }
 
@@ -175,7 +181,13 @@ impl Functions {
                     .reserved_concurrency
                     .and_then(|reserved| usize::try_from(reserved).ok())
                     .map_or(INSTANCES, |reserved| reserved.min(INSTANCES));
-                (function.logical_id.clone(), Pool { places: Semaphore::new(places), idle: Mutex::default() })
+                (
+                    function.logical_id.clone(),
+                    Pool {
+                        places: Semaphore::new(places),
+                        idle: Mutex::default(),
+                    },
+                )
             })
             .collect();
         Ok(Functions {
@@ -197,7 +209,8 @@ impl Functions {
 
     /// Invokes a function and waits for what comes of it. Cancelling the wait does not cancel the invocation.
     pub async fn invoke(&self, logical_id: &str, payload: Bytes, trigger: Trigger) -> Outcome {
-        self.run(logical_id, Invocation::new(payload, trigger, &self.shared.clock)).await
+        self.run(logical_id, Invocation::new(payload, trigger, &self.shared.clock))
+            .await
     }
 
     pub(crate) async fn run(&self, logical_id: &str, invocation: Invocation) -> Outcome {
@@ -206,7 +219,10 @@ impl Functions {
         let logical_id = logical_id.to_owned();
         let task = tokio::spawn(async move {
             let shared = &running.0;
-            match (shared.template.functions.get(&logical_id), shared.pools.get(&logical_id)) {
+            match (
+                shared.template.functions.get(&logical_id),
+                shared.pools.get(&logical_id),
+            ) {
                 (Some(function), Some(pool)) => shared.carry_out(function, pool, invocation).await,
                 _ => Outcome::Failed {
                     error_type: "ResourceNotFoundException".to_owned(),
@@ -367,7 +383,10 @@ impl Shared {
     fn start_instance(&self, function: &Function) -> Result<Arc<Instance>, Report> {
         let binary = self.binaries.get(&function.binary).ok_or_else(|| Report {
             error_type: "Runtime.InvalidEntrypoint".to_owned(),
-            message: format!("{} names the binary {}, which cargo did not build", function.logical_id, function.binary),
+            message: format!(
+                "{} names the binary {}, which cargo did not build",
+                function.logical_id, function.binary
+            ),
         })?;
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number}", function.binary);

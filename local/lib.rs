@@ -186,7 +186,10 @@ impl Platform {
         let template = Arc::new(Template::read(&options.template, &base_url)?);
         let (data, temporary) = folder(&options.data)?;
         let lock = lock(&data)?;
-        let unusable = |source| StartError::Data { folder: data.clone(), source };
+        let unusable = |source| StartError::Data {
+            folder: data.clone(),
+            source,
+        };
         let clock = PlatformClock::open(data.join("clock-offset")).map_err(unusable)?;
 
         let binaries = binaries(options.functions).await?;
@@ -198,8 +201,19 @@ impl Platform {
         }
 
         let (recording, faults, logs) = (Recording::default(), Faults::default(), Logs::new(options.show_logs));
-        let durability = if temporary.is_some() { Durability::Forgotten } else { Durability::Kept };
-        let aws = AwsEndpoint::open(&data, durability, &template, clock.clone(), recording.clone(), faults.clone())?;
+        let durability = if temporary.is_some() {
+            Durability::Forgotten
+        } else {
+            Durability::Kept
+        };
+        let aws = AwsEndpoint::open(
+            &data,
+            durability,
+            &template,
+            clock.clone(),
+            recording.clone(),
+            faults.clone(),
+        )?;
         let functions = Functions::deploy(Deployment {
             template: Arc::clone(&template),
             base_url: base_url.clone(),
@@ -232,7 +246,10 @@ impl Platform {
                 aws: aws.clone(),
                 deliveries: deliveries.clone(),
             },
-            runtime_api: RuntimeApi { functions: functions.clone(), clock: clock.clone() },
+            runtime_api: RuntimeApi {
+                functions: functions.clone(),
+                clock: clock.clone(),
+            },
         };
         let stop = CancellationToken::new();
         let server = tokio::spawn(server::serve(listener, services, stop.clone()));
@@ -261,13 +278,13 @@ impl Platform {
 
     /// Ends everything in order: deliveries, functions, the listener. What was under way is delivered again after the
     /// next start on the same data.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         // Processes go first: a delivery would wait for them.
         self.functions.stop().await;
         self.deliveries.stop().await;
         self.stop.cancel();
         // It ends by itself; if it had panicked there would be nothing left to wait for.
-        let _ = self.server.await;
+        let _ = (&mut self.server).await;
     }
 
     /// `http://127.0.0.1:PORT`
@@ -350,22 +367,30 @@ async fn listen(port: u16) -> Result<(TcpListener, SocketAddr), StartError> {
 fn folder(data: &Data) -> Result<(PathBuf, Option<tempfile::TempDir>), StartError> {
     match data {
         Data::Folder(folder) => {
-            let unusable = |source| StartError::Data { folder: folder.clone(), source };
+            let unusable = |source| StartError::Data {
+                folder: folder.clone(),
+                source,
+            };
             std::fs::create_dir_all(folder).map_err(unusable)?;
             // Functions run in another folder.
             let folder = folder.canonicalize().map_err(unusable)?;
             Ok((folder, None))
         }
         Data::Memory => {
-            let folder = tempfile::tempdir()
-                .map_err(|source| StartError::Data { folder: std::env::temp_dir(), source })?;
+            let folder = tempfile::tempdir().map_err(|source| StartError::Data {
+                folder: std::env::temp_dir(),
+                source,
+            })?;
             Ok((folder.path().to_owned(), Some(folder)))
         }
     }
 }
 
 fn lock(data: &Path) -> Result<File, StartError> {
-    let unusable = |source| StartError::Data { folder: data.to_owned(), source };
+    let unusable = |source| StartError::Data {
+        folder: data.to_owned(),
+        source,
+    };
     let lock = File::create(data.join("lock")).map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),

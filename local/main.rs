@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use cfmp::{Data, Options, Platform, Source, StartError};
 use clap::Parser;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the whole of CFMP on this machine: builds the functions, serves the HTTP API, keeps tables and queues.
@@ -30,10 +31,18 @@ struct Arguments {
     release: bool,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match run(arguments).await {
+    let outcome = match Runtime::new() {
+        Ok(runtime) => {
+            let outcome = runtime.block_on(run(arguments));
+            // A build that was interrupted is not waited for.
+            runtime.shutdown_background();
+            outcome
+        }
+        Err(error) => Err(StartError::Functions(error)),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cfmp: {error}");
@@ -50,8 +59,14 @@ async fn run(arguments: Arguments) -> Result<(), StartError> {
     tokio::pin!(ended);
     let started = Platform::start(Options {
         port: arguments.port,
-        data: if arguments.memory { Data::Memory } else { Data::Folder(arguments.data) },
-        functions: Source::Cargo { release: arguments.release },
+        data: if arguments.memory {
+            Data::Memory
+        } else {
+            Data::Folder(arguments.data)
+        },
+        functions: Source::Cargo {
+            release: arguments.release,
+        },
         edge: !arguments.no_edge,
         demo: !arguments.no_demo,
         show_logs: true,

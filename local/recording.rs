@@ -80,7 +80,10 @@ impl Recording {
     /// The events that are still kept and satisfy `wanted`, oldest first.
     #[must_use]
     pub fn events(&self, wanted: impl Fn(&Numbered<Event>) -> bool) -> Vec<Numbered<Event>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).select(wanted)
+        self.events
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .select(wanted)
     }
 }
 
@@ -92,7 +95,10 @@ struct Ring<T> {
 
 impl<T> Default for Ring<T> {
     fn default() -> Self {
-        Ring { entries: VecDeque::new(), last: 0 }
+        Ring {
+            entries: VecDeque::new(),
+            last: 0,
+        }
     }
 }
 
@@ -102,7 +108,10 @@ impl<T: Clone> Ring<T> {
             self.entries.pop_front();
         }
         self.last += 1;
-        self.entries.push_back(Numbered { sequence: self.last, entry });
+        self.entries.push_back(Numbered {
+            sequence: self.last,
+            entry,
+        });
     }
 
     fn select(&self, wanted: impl Fn(&Numbered<T>) -> bool) -> Vec<Numbered<T>> {
@@ -121,6 +130,9 @@ mod tests {
             ring.push(number);
         }
         assert_eq!(ring.entries.len(), CAPACITY);
-        assert_eq!(ring.entries.front().map(|first| (first.sequence, first.entry)), Some((2, 1)));
+        assert_eq!(
+            ring.entries.front().map(|first| (first.sequence, first.entry)),
+            Some((2, 1))
+        );
     }
 }

@@ -81,8 +81,10 @@ impl Template {
     /// # Errors
     /// The file can not be read, or says something that is not understood.
     pub fn read(path: &Path, base_url: &str) -> Result<Template, TemplateError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TemplateError::Unreadable { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| TemplateError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
         Template::parse(&text, base_url)
     }
 
@@ -131,18 +133,35 @@ impl Sections {
         for (logical_id, resource) in entries("Resources", &self.resources)? {
             let resource: BTreeMap<String, Yaml> = entries(&logical_id, &resource)?.into_iter().collect();
             if let Some(condition) = resource.get("Condition") {
-                let name = condition.as_str().ok_or_else(|| refuse(&logical_id, "Condition should be a name"))?;
+                let name = condition
+                    .as_str()
+                    .ok_or_else(|| refuse(&logical_id, "Condition should be a name"))?;
                 if !scope.holds(&logical_id, name)? {
                     continue;
                 }
             }
-            let known = ["Type", "Properties", "Metadata", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy"];
+            let known = [
+                "Type",
+                "Properties",
+                "Metadata",
+                "Condition",
+                "DependsOn",
+                "DeletionPolicy",
+                "UpdateReplacePolicy",
+            ];
             if let Some(other) = resource.keys().find(|key| !known.contains(&key.as_str())) {
                 return Err(refuse(&logical_id, &format!("the attribute {other} is not understood")));
             }
-            let kind = resource.get("Type").and_then(Yaml::as_str).ok_or_else(|| refuse(&logical_id, "Type is missing"))?;
+            let kind = resource
+                .get("Type")
+                .and_then(Yaml::as_str)
+                .ok_or_else(|| refuse(&logical_id, "Type is missing"))?;
             let part = |name: &str| resource.get(name).cloned().unwrap_or(Yaml::Null);
-            let raw = Raw { kind: kind.to_owned(), properties: part("Properties"), metadata: part("Metadata") };
+            let raw = Raw {
+                kind: kind.to_owned(),
+                properties: part("Properties"),
+                metadata: part("Metadata"),
+            };
             scope.resources.insert(logical_id.clone(), raw);
             order.push(logical_id);
         }
@@ -210,7 +229,9 @@ fn add(
             template.topics.insert(id, store::topic(named()?, own(properties)?)?);
         }
         "AWS::SNS::Subscription" => {
-            template.subscriptions.extend(store::subscription(logical_id, own(properties)?)?);
+            template
+                .subscriptions
+                .extend(store::subscription(logical_id, own(properties)?)?);
         }
         "AWS::SQS::Queue" => {
             template.queues.insert(id, store::queue(named()?, own(properties)?)?);
@@ -279,7 +300,10 @@ fn check(template: &Template) -> Result<(), TemplateError> {
     let mut keys = BTreeSet::new();
     for route in &template.routes {
         if !keys.insert((&route.method, &route.path)) {
-            return Err(refuse(&route.function, &format!("the route {} {} is taken", route.method, route.path)));
+            return Err(refuse(
+                &route.function,
+                &format!("the route {} {} is taken", route.method, route.path),
+            ));
         }
     }
     if template.routes.len() > ROUTES_LIMIT {
@@ -287,14 +311,24 @@ fn check(template: &Template) -> Result<(), TemplateError> {
     }
     let queues: BTreeSet<&str> = template.queues.values().map(|queue| queue.arn.as_str()).collect();
     let topics: BTreeSet<&str> = template.topics.values().map(|topic| topic.arn.as_str()).collect();
-    let streams: BTreeSet<&str> = template.tables.values().filter_map(|table| table.stream_arn.as_deref()).collect();
+    let streams: BTreeSet<&str> = template
+        .tables
+        .values()
+        .filter_map(|table| table.stream_arn.as_deref())
+        .collect();
     let known = |place: &str, arns: &BTreeSet<&str>, arn: &str| {
-        if arns.contains(arn) { Ok(()) } else { Err(refuse(place, &format!("nothing in the template is {arn}"))) }
+        if arns.contains(arn) {
+            Ok(())
+        } else {
+            Err(refuse(place, &format!("nothing in the template is {arn}")))
+        }
     };
     for function in template.functions.values() {
         for source in &function.sources {
             match source {
-                EventSource::Stream { stream_arn, on_failure, .. } => {
+                EventSource::Stream {
+                    stream_arn, on_failure, ..
+                } => {
                     known(&function.logical_id, &streams, stream_arn)?;
                     if let Some(queue) = on_failure {
                         known(&function.logical_id, &queues, queue)?;
@@ -331,10 +365,14 @@ fn parameters(yaml: &Yaml, base_url: &str) -> Result<BTreeMap<String, String>, T
             let default = parameter.get("Default")?;
             text_of(&serde_json::to_value(default).ok()?)
         };
-        let value = local.or_else(default).ok_or_else(|| refuse(&name, "this parameter has no default"))?;
+        let value = local
+            .or_else(default)
+            .ok_or_else(|| refuse(&name, "this parameter has no default"))?;
         let allowed = parameter.get("AllowedValues").and_then(Yaml::as_sequence);
         if let Some(allowed) = allowed
-            && !allowed.iter().any(|one| serde_json::to_value(one).ok().and_then(|one| text_of(&one)) == Some(value.clone()))
+            && !allowed
+                .iter()
+                .any(|one| serde_json::to_value(one).ok().and_then(|one| text_of(&one)) == Some(value.clone()))
         {
             return Err(refuse(&name, &format!("{value} is not among its AllowedValues")));
         }
@@ -359,7 +397,10 @@ fn entries(place: &str, yaml: &Yaml) -> Result<Vec<(String, Yaml)>, TemplateErro
 }
 
 fn refuse(place: &str, why: &str) -> TemplateError {
-    TemplateError::Refused { place: place.to_owned(), why: why.to_owned() }
+    TemplateError::Refused {
+        place: place.to_owned(),
+        why: why.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -457,7 +498,11 @@ Resources:
         let page = &template.functions["PageFunction"];
         assert_eq!((page.name.as_str(), page.binary.as_str()), ("PageFunction", "page"));
         assert_eq!(page.timeout, Duration::from_secs(5));
-        let environment: Vec<_> = page.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let environment: Vec<_> = page
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         assert_eq!(
             environment,
             [
@@ -476,35 +521,84 @@ Resources:
         );
         assert_eq!(page.schedules[0].every, Duration::from_secs(300));
         assert_eq!(page.sources.len(), 2);
-        let routes: Vec<_> = template.routes.iter().map(|route| (route.method.as_str(), route.path.as_str())).collect();
+        let routes: Vec<_> = template
+            .routes
+            .iter()
+            .map(|route| (route.method.as_str(), route.path.as_str()))
+            .collect();
         assert_eq!(routes, [("GET", "/pages/{id}"), ("ANY", "$default")]);
         assert_eq!(template.cors.unwrap().max_age, Some(5));
         assert_eq!(template.tables["Orders"].definition["TableName"], "cfmp-orders");
-        assert_eq!(template.queues["Mail"].redrive, Some(("arn:aws:sqs:us-east-1:000000000000:Letters".to_owned(), 5)));
+        assert_eq!(
+            template.queues["Mail"].redrive,
+            Some(("arn:aws:sqs:us-east-1:000000000000:Letters".to_owned(), 5))
+        );
         assert_eq!(template.subscriptions[0].queue_arn, template.queues["Mail"].arn);
     }
 
     #[test]
     fn what_is_not_understood_is_refused_in_one_line() {
         for (given, instead, refusal) in [
-            ("VisibilityTimeout: 60", "Visibility: 60", "template: Mail: the property Visibility is not understood"),
-            ("VisibilityTimeout: 60", "VisibilityTimeout: x", "template: Mail.VisibilityTimeout: should be a number"),
-            ("AWS::CloudWatch::Alarm", "AWS::EC2::Instance", "template: Alarm: the type AWS::EC2::Instance is not understood"),
-            ("!Ref Topic", "!Ref Nobody", "template: MailOfTopic: there is no parameter or resource Nobody"),
-            ("!Ref Topic", "!ImportValue x", "template: MailOfTopic: the function ImportValue is not understood"),
+            (
+                "VisibilityTimeout: 60",
+                "Visibility: 60",
+                "template: Mail: the property Visibility is not understood",
+            ),
+            (
+                "VisibilityTimeout: 60",
+                "VisibilityTimeout: x",
+                "template: Mail.VisibilityTimeout: should be a number",
+            ),
+            (
+                "AWS::CloudWatch::Alarm",
+                "AWS::EC2::Instance",
+                "template: Alarm: the type AWS::EC2::Instance is not understood",
+            ),
+            (
+                "!Ref Topic",
+                "!Ref Nobody",
+                "template: MailOfTopic: there is no parameter or resource Nobody",
+            ),
+            (
+                "!Ref Topic",
+                "!ImportValue x",
+                "template: MailOfTopic: the function ImportValue is not understood",
+            ),
             (
                 "rate(5 minutes)",
                 "cron(0 0 * * ? *)",
                 "template: PageFunction.Events.Often: the schedule cron(0 0 * * ? *) should be rate(<number> <unit>)",
             ),
-            ("Path: '/pages/{id}'", "Path: '/pages/'", "template: PageFunction.Events.Get: the path /pages/ ends in a slash, which API Gateway does not take"),
-            ("- Statement:", "- Nothing:", "template: PageFunction.Policies: should be a document with statements: policy templates and names are too wide"),
-            ("Transform:", "Transformation:", "template: Transformation: this section is not understood"),
-            ("Queue: !GetAtt Mail.Arn", "Queue: 'arn:x'", "template: PageFunction: nothing in the template is arn:x"),
-            ("!Sub '${AWS::StackName}-orders'", "!Ref Orders", "template: Orders: references lead in a circle"),
+            (
+                "Path: '/pages/{id}'",
+                "Path: '/pages/'",
+                "template: PageFunction.Events.Get: the path /pages/ ends in a slash, which API Gateway does not take",
+            ),
+            (
+                "- Statement:",
+                "- Nothing:",
+                "template: PageFunction.Policies: should be a document with statements: policy templates and names are too wide",
+            ),
+            (
+                "Transform:",
+                "Transformation:",
+                "template: Transformation: this section is not understood",
+            ),
+            (
+                "Queue: !GetAtt Mail.Arn",
+                "Queue: 'arn:x'",
+                "template: PageFunction: nothing in the template is arn:x",
+            ),
+            (
+                "!Sub '${AWS::StackName}-orders'",
+                "!Ref Orders",
+                "template: Orders: references lead in a circle",
+            ),
         ] {
             assert!(SYSTEM.contains(given), "{given}");
-            let refused = Template::parse(&SYSTEM.replacen(given, instead, 1), BASE).unwrap_err().to_string();
+            let refused = Template::parse(&SYSTEM.replacen(given, instead, 1), BASE)
+                .unwrap_err()
+                .to_string();
             assert_eq!(refused, refusal);
         }
     }

@@ -1,0 +1,251 @@
+//! `/_local/...`: what people and tests may see and do beside the system itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use kernel::Timestamp;
+use keys::{Seed, ServiceName, ServiceTokens};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::aws::AwsEndpoint;
+use crate::aws::deliveries::Deliveries;
+use crate::clock::PlatformClock;
+use crate::functions::Functions;
+use crate::logs::Logs;
+use crate::recording::Recording;
+use crate::runtime_api::json_response;
+use crate::template::model::Template;
+
+/// Where the platform's own paths begin.
+pub(crate) const PREFIX: &str = "/_local/";
+/// Logical id of the secret that service tokens are signed with.
+const SERVICE_TOKEN_SECRET: &str = "ServiceTokenSecret";
+/// Dead letters shown of one queue.
+const LETTERS: u32 = 1_000;
+/// Pause between two looks while waiting for idleness.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Longest wait for idleness, and the one when none is asked for.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+const USUAL_WAIT: Duration = Duration::from_secs(30);
+
+/// The platform's own paths.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalApi {
+    pub(crate) template: Arc<Template>,
+    pub(crate) clock: PlatformClock,
+    pub(crate) recording: Recording,
+    pub(crate) logs: Logs,
+    pub(crate) functions: Functions,
+    pub(crate) aws: AwsEndpoint,
+    pub(crate) deliveries: Deliveries,
+}
+
+/// Query parameters.
+type Query = BTreeMap<String, String>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_ms: u64,
+}
+
+/// Why a request is refused.
+struct Refusal(StatusCode, String);
+
+impl LocalApi {
+    pub(crate) async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
+        let query = request.uri().query().unwrap_or_default();
+        let query: Query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let path = request
+            .uri()
+            .path()
+            .strip_prefix(PREFIX)
+            .unwrap_or_default()
+            .trim_end_matches('/')
+            .to_owned();
+        let segments: Vec<&str> = path.split('/').collect();
+        let body = match (request.method(), segments.as_slice()) {
+            (&Method::GET, ["health"]) => Ok(json!({ "status": "ok" })),
+            (&Method::GET, ["routes"]) => Ok(self.routes()),
+            (&Method::GET, ["mails"]) => self.aws.mails().map(|mails| json!({ "mails": mails })).map_err(broken),
+            (&Method::GET, ["calls"]) => self.calls(&query),
+            (&Method::GET, ["events"]) => self.events(&query),
+            (&Method::GET, ["logs"]) => self.logs(&query),
+            (&Method::GET, ["clock"]) => Ok(json!({ "now_ms": self.clock.now_ms() })),
+            (&Method::POST, ["clock"]) => self.advance(request.body()),
+            (&Method::GET, ["queues"]) => self.queues(),
+            (&Method::GET, ["dead-letters"]) => self.dead_letters(),
+            (&Method::POST, ["dead-letters", queue, "redrive"]) => self.redrive(queue),
+            (&Method::GET, ["pending"]) => self.pending(),
+            (&Method::GET, ["idle"]) => self.idle(&query).await,
+            (&Method::GET, ["permissions"]) => {
+                let permissions = self.aws.permissions();
+                Ok(json!({ "used": permissions.used(), "unused": permissions.unused() }))
+            }
+            (&Method::GET, ["service-token"]) => self.service_token(&query),
+            _ => Err(Refusal(
+                StatusCode::NOT_FOUND,
+                format!("there is no {} /_local/{path}", request.method()),
+            )),
+        };
+        match body {
+            Ok(body) => json_response(StatusCode::OK, &body),
+            Err(Refusal(status, message)) => json_response(status, &json!({ "message": message })),
+        }
+    }
+
+    fn routes(&self) -> Value {
+        let routes: Vec<Value> = self
+            .template
+            .routes
+            .iter()
+            .map(|route| json!({ "method": route.method, "path": route.path, "function": route.function }))
+            .collect();
+        json!({ "routes": routes })
+    }
+
+    fn calls(&self, query: &Query) -> Result<Value, Refusal> {
+        let (function, since) = (self.function(query)?, since(query)?);
+        let target = query.get("target");
+        let calls = self.recording.calls(|call| {
+            call.sequence > since
+                && function.as_ref().is_none_or(|name| call.entry.function == *name)
+                && target.is_none_or(|target| call.entry.target.starts_with(target.as_str()))
+        });
+        Ok(json!({ "calls": calls }))
+    }
+
+    fn events(&self, query: &Query) -> Result<Value, Refusal> {
+        let (function, since) = (self.function(query)?, since(query)?);
+        let kind = query.get("kind");
+        let events = self.recording.events(|event| {
+            event.sequence > since
+                && function
+                    .as_ref()
+                    .is_none_or(|name| event.entry.function.as_ref() == Some(name))
+                && kind.is_none_or(|kind| event.entry.kind == kind.as_str())
+        });
+        Ok(json!({ "events": events }))
+    }
+
+    fn logs(&self, query: &Query) -> Result<Value, Refusal> {
+        let function = self.function(query)?;
+        Ok(json!({ "lines": self.logs.of(function.as_deref()) }))
+    }
+
+    /// The function that is asked for, by any of its names.
+    fn function(&self, query: &Query) -> Result<Option<String>, Refusal> {
+        match query.get("function") {
+            None => Ok(None),
+            Some(name) => match self.functions.resolve(name) {
+                Some(logical_id) => Ok(Some(logical_id.to_owned())),
+                None => Err(Refusal(StatusCode::NOT_FOUND, format!("there is no function {name}"))),
+            },
+        }
+    }
+
+    fn advance(&self, body: &[u8]) -> Result<Value, Refusal> {
+        let Advance { advance_ms } = serde_json::from_slice(body).map_err(|error| {
+            Refusal(
+                StatusCode::BAD_REQUEST,
+                format!(r#"send {{"advance_ms": <number>}}: {error}"#),
+            )
+        })?;
+        self.clock.advance(advance_ms).map_err(broken)?;
+        Ok(json!({ "now_ms": self.clock.now_ms() }))
+    }
+
+    fn queues(&self) -> Result<Value, Refusal> {
+        let counts = self.aws.queues().counts(self.clock.now_ms()).map_err(broken)?;
+        Ok(json!({ "queues": counts }))
+    }
+
+    fn dead_letters(&self) -> Result<Value, Refusal> {
+        let queues = self.aws.queues();
+        let mut letters = Vec::new();
+        for queue in self
+            .template
+            .queues
+            .values()
+            .filter(|queue| queues.is_dead_letter_queue(&queue.arn))
+        {
+            for message in queues.peek(&queue.arn, LETTERS).map_err(broken)? {
+                letters.push(json!({ "queue": queue.name, "message": message }));
+            }
+        }
+        Ok(json!({ "dead_letters": letters }))
+    }
+
+    fn redrive(&self, name: &str) -> Result<Value, Refusal> {
+        let queues = self.aws.queues();
+        let queue = self
+            .template
+            .queues
+            .values()
+            .find(|queue| queue.name == name || queue.logical_id == name);
+        let queue = queue.filter(|queue| queues.is_dead_letter_queue(&queue.arn));
+        let queue = queue.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("{name} takes no dead letters")))?;
+        let moved = queues.redrive(&queue.arn, self.clock.now_ms()).map_err(broken)?;
+        Ok(json!({ "moved": moved }))
+    }
+
+    fn pending(&self) -> Result<Value, Refusal> {
+        let pending = self.deliveries.pending().map_err(broken)?;
+        Ok(json!({ "idle": self.deliveries.is_idle(), "pending": pending }))
+    }
+
+    /// Waits until nothing is left to do, but not for ever.
+    async fn idle(&self, query: &Query) -> Result<Value, Refusal> {
+        let wait = match query.get("timeout_ms") {
+            None => USUAL_WAIT,
+            Some(text) => Duration::from_millis(number(text)?).min(LONGEST_WAIT),
+        };
+        let idle = wait_until_idle(&self.deliveries, wait).await;
+        Ok(json!({ "idle": idle, "pending": self.deliveries.pending().map_err(broken)? }))
+    }
+
+    fn service_token(&self, query: &Query) -> Result<Value, Refusal> {
+        let bad = |message: String| Refusal(StatusCode::BAD_REQUEST, message);
+        let service = query
+            .get("service")
+            .ok_or_else(|| bad("say which: ?service=order-service".to_owned()))?;
+        let service: ServiceName = service
+            .parse()
+            .map_err(|error: keys::service_token::NotAService| bad(error.to_string()))?;
+        let secret = self.aws.secrets().value(SERVICE_TOKEN_SECRET);
+        let secret = secret.ok_or_else(|| broken(format!("the template has no {SERVICE_TOKEN_SECRET}")))?;
+        let seed: Seed = secret.parse().map_err(broken)?;
+        let now = Timestamp::from_millis(self.clock.now_ms());
+        let token = ServiceTokens::derive(&seed)
+            .and_then(|tokens| tokens.issue(service, now))
+            .map_err(broken)?;
+        Ok(json!({ "token": token }))
+    }
+}
+
+/// Waits until nothing is queued, unread or running; false when it did not come to that in time.
+pub(crate) async fn wait_until_idle(deliveries: &Deliveries, wait: Duration) -> bool {
+    let idle = async {
+        while !deliveries.is_idle() {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    tokio::time::timeout(wait, idle).await.is_ok()
+}
+
+fn since(query: &Query) -> Result<u64, Refusal> {
+    query.get("since").map_or(Ok(0), |text| number(text))
+}
+
+fn number(text: &str) -> Result<u64, Refusal> {
+    text.parse()
+        .map_err(|_| Refusal(StatusCode::BAD_REQUEST, format!("{text} is not a number")))
+}
+
+fn broken(error: impl std::fmt::Display) -> Refusal {
+    Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+}
