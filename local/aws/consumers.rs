@@ -100,14 +100,14 @@ impl Consumer {
         let outcome = context.functions.invoke(&self.function, payload, trigger).await;
 
         let failed = self.failed(&outcome, &messages);
-        let finished = messages
-            .iter()
-            .filter(|message| !failed.contains(message.message_id.as_str()));
-        if let Err(error) = context
-            .queues
-            .delete(finished.filter_map(|message| message.receipt.as_deref()))
-        {
-            tracing::error!(queue = self.queue, %error, "finished messages could not be deleted and will come again");
+        let receipts = |unfinished: bool| -> Vec<&str> {
+            let chosen = messages
+                .iter()
+                .filter(|message| failed.contains(message.message_id.as_str()) == unfinished);
+            chosen.filter_map(|message| message.receipt.as_deref()).collect()
+        };
+        if let Err(error) = context.queues.settle(&self.queue, &receipts(false), &receipts(true)) {
+            tracing::error!(queue = self.queue, %error, "messages could not be settled and wait for the next start");
         }
         let detail = json!({
             "queue": self.queue_name(),

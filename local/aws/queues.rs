@@ -1,6 +1,10 @@
 //! SQS queues: durable, with visibility timeout, receive count, delay, retention and dead-letter queues.
 //!
 //! Every method takes the time from its caller, so that all of it follows the platform's clock.
+//!
+//! A visibility timeout is several times as long as its function may run, so on AWS no message is delivered again while
+//! its function is still at work. A clock that is moved forward would break that; so a received message stays invisible
+//! until it is settled, and its timeout counts from then on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -87,7 +91,7 @@ impl Message {
 /// What receiving brought.
 #[derive(Debug, Default)]
 pub struct Received {
-    /// Messages, now invisible to others until their visibility timeout has passed.
+    /// Messages, now invisible to others until they are settled.
     pub messages: Vec<Message>,
     /// Ids of messages that had been received too often and went to the dead-letter queue instead.
     pub dead_lettered: Vec<String>,
@@ -245,15 +249,16 @@ impl Queues {
                 let receipt = Uuid::new_v4().to_string();
                 message.receipt = Some(receipt.clone());
                 transaction.execute(
-                    "UPDATE messages SET visible_ms = ?2, receive_count = ?3, first_received_ms = ?4, receipt = ?5
+                    "UPDATE messages SET visible_ms = ?2, receive_count = ?3, first_received_ms = ?4, receipt = ?5,
+                            retry_ms = ?6
                      WHERE id = ?1",
                     params![
                         message.id,
-                        // At least a millisecond, or this loop would receive it again.
-                        now_ms.saturating_add(millis(queue.visibility_timeout).max(1)),
+                        i64::MAX,
                         message.receive_count,
                         message.first_received_ms,
-                        receipt
+                        receipt,
+                        now_ms.saturating_add(millis(queue.visibility_timeout)),
                     ],
                 )?;
                 received.messages.push(message);
@@ -266,16 +271,25 @@ impl Queues {
         Ok(received)
     }
 
-    /// Deletes what was received with these receipts. A receipt that has been replaced since deletes nothing, as a
-    /// later delivery may be under way.
-    pub fn delete<'a>(&self, receipts: impl IntoIterator<Item = &'a str>) -> Result<(), rusqlite::Error> {
+    /// Takes in what became of received messages, by their receipts: finished ones are deleted, the others become
+    /// visible again when the visibility timeout has passed since they were received.
+    pub fn settle(&self, arn: &str, finished: &[&str], unfinished: &[&str]) -> Result<(), rusqlite::Error> {
         self.storage.transaction(|transaction| {
             let mut delete = transaction.prepare_cached("DELETE FROM messages WHERE receipt = ?1")?;
-            for receipt in receipts {
+            for receipt in finished {
                 delete.execute([receipt])?;
             }
+            let mut release =
+                transaction.prepare_cached("UPDATE messages SET visible_ms = retry_ms WHERE receipt = ?1")?;
+            for receipt in unfinished {
+                release.execute([receipt])?;
+            }
             Ok(())
-        })
+        })?;
+        if !unfinished.is_empty() {
+            self.announce(arn);
+        }
+        Ok(())
     }
 
     /// When the next message becomes visible; `None` for an empty queue.
@@ -444,8 +458,15 @@ mod tests {
         queues.send(&[message], now_ms).unwrap();
     }
 
+    /// Receives, and finishes nothing.
     fn receive(queues: &Queues, now_ms: i64) -> Vec<(String, u32)> {
         let received = queues.receive(EVENTS, 10, now_ms).unwrap();
+        let receipts: Vec<_> = received
+            .messages
+            .iter()
+            .filter_map(|message| message.receipt.as_deref())
+            .collect();
+        queues.settle(EVENTS, &[], &receipts).unwrap();
         received
             .messages
             .into_iter()
@@ -454,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_not_deleted_comes_again_after_the_visibility_timeout() {
+    fn a_message_that_is_not_finished_comes_again_after_the_visibility_timeout() {
         let folder = tempfile::tempdir().unwrap();
         let queues = open(&folder, 0);
         send(&queues, "one", 0);
@@ -465,27 +486,36 @@ mod tests {
     }
 
     #[test]
-    fn a_deleted_message_does_not_come_again_and_an_old_receipt_deletes_nothing() {
+    fn a_message_does_not_come_again_while_it_is_being_delivered_however_far_the_clock_is_moved() {
         let folder = tempfile::tempdir().unwrap();
         let queues = open(&folder, 0);
         send(&queues, "one", 0);
-        let first = queues
+        let receipt = queues
             .receive(EVENTS, 1, 0)
             .unwrap()
             .messages
             .remove(0)
             .receipt
             .unwrap();
-        let second = queues
-            .receive(EVENTS, 1, 30_000)
+        assert_eq!(receive(&queues, 1_000_000), []);
+        assert_eq!(queues.counts(1_000_000).unwrap()[0].in_flight, 1);
+        queues.settle(EVENTS, &[], &[&receipt]).unwrap();
+        assert_eq!(receive(&queues, 1_000_000), [("one".to_owned(), 2)]);
+    }
+
+    #[test]
+    fn a_finished_message_does_not_come_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let queues = open(&folder, 0);
+        send(&queues, "one", 0);
+        let receipt = queues
+            .receive(EVENTS, 1, 0)
             .unwrap()
             .messages
             .remove(0)
             .receipt
             .unwrap();
-        queues.delete([first.as_str()]).unwrap();
-        assert_eq!(queues.counts(30_000).unwrap()[0].in_flight, 1);
-        queues.delete([second.as_str()]).unwrap();
+        queues.settle(EVENTS, &[&receipt], &[]).unwrap();
         assert_eq!(queues.counts(30_000).unwrap()[0].total(), 0);
     }
 

@@ -18,6 +18,7 @@ const SCHEMA: &str = "
         receive_count INTEGER NOT NULL DEFAULT 0,
         first_received_ms INTEGER,
         receipt TEXT,
+        retry_ms INTEGER,
         source TEXT
     );
     CREATE INDEX IF NOT EXISTS messages_by_visibility ON messages (queue, visible_ms, id);

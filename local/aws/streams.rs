@@ -119,8 +119,10 @@ impl Mapping {
         for batch in wanted.chunks(self.batch_size.max(1)) {
             self.deliver(context, batch).await?;
         }
-        // What no filter wanted is behind us as well.
-        context.positions.set(&self.key(), &last)?;
+        if wanted.last().map(number).as_ref() != Some(&last) {
+            // What no filter wanted is behind us as well.
+            context.positions.set(&self.key(), &last)?;
+        }
         Ok(read)
     }
 
