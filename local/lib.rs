@@ -279,9 +279,9 @@ impl Platform {
     /// Ends everything in order: deliveries, functions, the listener. What was under way is delivered again after the
     /// next start on the same data.
     pub async fn stop(mut self) {
-        // Processes go first: a delivery would wait for them.
-        self.functions.stop().await;
+        // Deliveries go first: to one of them the end of a process would look like a failure, and count as one.
         self.deliveries.stop().await;
+        self.functions.stop().await;
         self.stop.cancel();
         // It ends by itself; if it had panicked there would be nothing left to wait for.
         let _ = (&mut self.server).await;
@@ -352,6 +352,7 @@ impl Platform {
 impl Drop for Platform {
     /// A platform that is dropped without [`Platform::stop`] takes its processes along, in less good order.
     fn drop(&mut self) {
+        self.deliveries.cancel();
         self.stop.cancel();
         self.functions.kill();
     }

@@ -129,9 +129,14 @@ impl Deliveries {
         }
     }
 
-    /// Ends all deliveries and waits for their end. What was under way is delivered again after the next start.
-    pub async fn stop(&self) {
+    /// Ends all deliveries without waiting for their end. What was under way is delivered again after the next start.
+    pub fn cancel(&self) {
         self.context.stop.cancel();
+    }
+
+    /// Ends all deliveries, and waits until they have ended. No function is waited for.
+    pub async fn stop(&self) {
+        self.cancel();
         self.context.tasks.wait().await;
     }
 
