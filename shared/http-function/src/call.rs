@@ -18,6 +18,8 @@ use crate::{Caller, Problem};
 pub struct Call {
     pub(crate) caller: Caller,
     pub(crate) path: String,
+    pub(crate) raw_path: String,
+    pub(crate) raw_query: String,
     pub(crate) path_parameters: HashMap<String, String>,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
@@ -105,6 +107,18 @@ impl Call {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Path of the call as the gateway hands it over: URL-decoded, with the slash at its end if it has one.
+    #[must_use]
+    pub fn raw_path(&self) -> &str {
+        &self.raw_path
+    }
+
+    /// Query string of the call, character by character as it came, without the question mark.
+    #[must_use]
+    pub fn raw_query(&self) -> &str {
+        &self.raw_query
     }
 
     /// The parameter `name` of the path, parsed.

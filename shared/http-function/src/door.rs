@@ -129,10 +129,12 @@ impl Door {
     async fn call(&self, request: Request, now: Timestamp) -> Result<Call, Problem> {
         let path_parameters: HashMap<String, String> =
             request.path_parameters().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let query = form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes())
+        let raw_query = request.uri().query().unwrap_or_default().to_owned();
+        let query = form_urlencoded::parse(raw_query.as_bytes())
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
             .collect();
-        let path = request.raw_http_path().trim_end_matches('/').to_owned();
+        let raw_path = request.raw_http_path().to_owned();
+        let path = raw_path.trim_end_matches('/').to_owned();
         let (parts, body) = request.into_parts();
         let body = match body {
             Body::Text(text) => Bytes::from(text),
@@ -143,6 +145,8 @@ impl Door {
         Ok(Call {
             caller,
             path,
+            raw_path,
+            raw_query,
             path_parameters,
             query,
             headers: parts.headers,

@@ -98,12 +98,14 @@ impl Reply {
         Self::empty(status).header(LOCATION, url)
     }
 
-    /// Adds a header.
+    /// Sets a header, in place of an earlier one of that name.
     ///
     /// # Errors
     /// [`Problem::internal`] when the value can not stand in a header.
     pub fn header(mut self, name: HeaderName, text: &str) -> Result<Self, Problem> {
-        self.headers.push((name, HeaderValue::from_str(text).map_err(Problem::internal)?));
+        let value = HeaderValue::from_str(text).map_err(Problem::internal)?;
+        self.headers.retain(|(earlier, _)| *earlier != name);
+        self.headers.push((name, value));
         Ok(self)
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{ReturnConsumedCapacity, TransactWriteItem, Update as UpdateAction};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, ReturnConsumedCapacity, TransactWriteItem, Update as UpdateAction};
 use serde::Serialize;
 
 use crate::{Boxed, Key, Table, TableError, Update};
@@ -54,6 +54,21 @@ impl Transaction {
             .set_expression_attribute_values((!update.values.is_empty()).then_some(update.values))
             .build()
             .map(|update| TransactWriteItem::builder().update(update).build())
+            .map_err(|error| TableError::Refused { table: table.name.clone(), reason: error.to_string() });
+        self.with(table, action)
+    }
+
+    /// Deletes an item if its attribute `attribute` is the text `value`; see [`Table::delete_if`].
+    #[must_use]
+    pub fn delete_if(self, table: &Table, key: &Key, attribute: &'static str, value: impl ToString) -> Self {
+        let action = Delete::builder()
+            .table_name(&table.name)
+            .set_key(Some(key.item()))
+            .condition_expression("#attribute = :value")
+            .expression_attribute_names("#attribute", attribute)
+            .expression_attribute_values(":value", AttributeValue::S(value.to_string()))
+            .build()
+            .map(|delete| TransactWriteItem::builder().delete(delete).build())
             .map_err(|error| TableError::Refused { table: table.name.clone(), reason: error.to_string() });
         self.with(table, action)
     }

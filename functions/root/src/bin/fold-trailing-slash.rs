@@ -1,0 +1,21 @@
+//! The `$default` route: whatever no other route takes.
+//!
+//! Nearly every path in the clients ends in a slash, and no route of API Gateway can. The deployed front strips it;
+//! who reaches the API behind the front is sent to the slash-less path with 308, which keeps method and body.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http_function::{Call, Problem, Reply, StatusCode};
+use root::slashes;
+
+fn main() -> ExitCode {
+    http_function::open(|_| async { Ok(()) }, fold_trailing_slash)
+}
+
+async fn fold_trailing_slash(_: Arc<()>, call: Call) -> Result<Reply, Problem> {
+    match slashes::folded(call.raw_path(), call.raw_query()) {
+        Some(target) => Reply::redirect(StatusCode::PERMANENT_REDIRECT, &target),
+        None => Err(Problem::not_found("route")),
+    }
+}
