@@ -71,8 +71,6 @@ enum Wish {
 pub(crate) struct Instance {
     /// Its name in the paths of the Runtime API.
     pub(crate) id: String,
-    /// Logical id of its function.
-    pub(crate) function: String,
     pub(super) jobs: mpsc::Sender<Job>,
     inbox: tokio::sync::Mutex<mpsc::Receiver<Job>>,
     busy: Mutex<Option<(String, oneshot::Sender<Reply>)>>,
@@ -120,7 +118,6 @@ impl Instance {
         tokio::spawn(supervise(child, wishes, exit, start.guard));
         Ok(Instance {
             id: start.id,
-            function: start.function.to_owned(),
             jobs,
             inbox: tokio::sync::Mutex::new(inbox),
             busy: Mutex::new(None),
