@@ -190,7 +190,7 @@ fn message(status: StatusCode, text: &str) -> Response<Bytes> {
 /// What the CloudFront Function of the deployed front does.
 fn fold_trailing_slash(request: &mut Request<Bytes>) {
     let uri = request.uri();
-    let Some(folded) = uri.path().strip_suffix('/').filter(|path| path.starts_with("/api/")) else {
+    let Some(folded) = uri.path().strip_suffix('/').filter(|_| uri.path().starts_with("/api/")) else {
         return;
     };
     let folded = match uri.query() {

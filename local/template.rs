@@ -567,12 +567,12 @@ Resources:
             (
                 "rate(5 minutes)",
                 "cron(0 0 * * ? *)",
-                "template: PageFunction.Events.Often: the schedule cron(0 0 * * ? *) should be rate(<number> <unit>)",
+                "template: PageFunction.Events.Often.Properties: the schedule cron(0 0 * * ? *) should be rate(<number> <unit>)",
             ),
             (
                 "Path: '/pages/{id}'",
                 "Path: '/pages/'",
-                "template: PageFunction.Events.Get: the path /pages/ ends in a slash, which API Gateway does not take",
+                "template: PageFunction.Events.Get.Properties: the path /pages/ ends in a slash, which API Gateway does not take",
             ),
             (
                 "- Statement:",
