@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use kernel::{PageRequest, Timestamp, Zone};
 use keys::{Privilege, ServiceName, User};
 use serde::de::DeserializeOwned;
@@ -17,6 +17,7 @@ use crate::{Caller, Problem};
 #[derive(Debug)]
 pub struct Call {
     pub(crate) caller: Caller,
+    pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) raw_path: String,
     pub(crate) raw_query: String,
@@ -85,6 +86,12 @@ impl Call {
         }
     }
 
+    /// Whether the method asks for a change (anything but GET and HEAD).
+    #[must_use]
+    pub fn changes_something(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::HEAD)
+    }
+
     /// The time of the call.
     #[must_use]
     pub fn now(&self) -> Timestamp {
@@ -101,6 +108,12 @@ impl Call {
     #[must_use]
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// The method, for functions that answer several.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
     }
 
     /// Path of the call, slash-less.
@@ -189,6 +202,12 @@ impl Call {
     #[must_use]
     pub fn raw_body(&self) -> &Bytes {
         &self.body
+    }
+
+    /// All headers, for signatures that need several.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// A header's value, if it is text.

@@ -144,6 +144,7 @@ impl Door {
         let caller = self.callers.identify(&parts.headers, now).await;
         Ok(Call {
             caller,
+            method: parts.method,
             path,
             raw_path,
             raw_query,
