@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -151,6 +151,7 @@ struct Shared {
     instances: Mutex<HashMap<String, Arc<Instance>>>,
     started: AtomicUsize,
     running: AtomicUsize,
+    stopping: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -203,6 +204,7 @@ impl Functions {
                 instances: Mutex::default(),
                 started: AtomicUsize::new(0),
                 running: AtomicUsize::new(0),
+                stopping: AtomicBool::new(false),
             }),
         })
     }
@@ -267,6 +269,7 @@ impl Functions {
 
     /// Ends every process without waiting for it.
     pub(crate) fn kill(&self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
         for instance in self.shared.instances().values() {
             instance.kill();
         }
@@ -274,6 +277,7 @@ impl Functions {
 
     /// Ends every process.
     pub(crate) async fn stop(&self) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
         for pool in self.shared.pools.values() {
             pool.places.close();
         }
@@ -306,10 +310,7 @@ impl Shared {
 
     async fn carry_out(&self, function: &Function, pool: &Pool, invocation: Invocation) -> Outcome {
         let Ok(_place) = pool.places.acquire().await else {
-            return Outcome::Failed {
-                error_type: "ServiceUnavailable".to_owned(),
-                message: "the platform is stopping".to_owned(),
-            };
+            return stopping().into();
         };
         let began = Instant::now();
         let started_at = self.clock.now_ms();
@@ -390,22 +391,33 @@ impl Shared {
         })?;
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{number}", function.binary);
-        let instance = Instance::start(instance::Start {
+        let start = instance::Start {
             environment: self.environment(function, &id),
-            id,
             function: &function.logical_id,
             binary,
             guard: Arc::clone(&self.guard),
             logs: self.logs.clone(),
             clock: self.clock.clone(),
-        })
-        .map_err(|error| Report {
-            error_type: "Runtime.InvalidEntrypoint".to_owned(),
-            message: format!("{}: {error}", binary.display()),
-        })?;
+        };
+        let (instance, life) = Instance::announce(id, binary);
         let instance = Arc::new(instance);
         self.instances().insert(instance.id.clone(), Arc::clone(&instance));
-        Ok(instance)
+        // Either this sees that the platform is stopping, or who stops it sees the instance.
+        let refused = if self.stopping.load(Ordering::SeqCst) {
+            Some(stopping())
+        } else {
+            life.begin(&start).err().map(|error| Report {
+                error_type: "Runtime.InvalidEntrypoint".to_owned(),
+                message: format!("{}: {error}", binary.display()),
+            })
+        };
+        match refused {
+            None => Ok(instance),
+            Some(report) => {
+                self.instances().remove(&instance.id);
+                Err(report)
+            }
+        }
     }
 
     /// A function sees what Lambda would show it and nothing of the developer's own environment.
@@ -440,6 +452,13 @@ impl Shared {
         ];
         environment.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
         environment
+    }
+}
+
+fn stopping() -> Report {
+    Report {
+        error_type: "ServiceUnavailable".to_owned(),
+        message: "the platform is stopping".to_owned(),
     }
 }
 

@@ -82,7 +82,6 @@ pub(crate) struct Instance {
 
 /// What a process is started with.
 pub(super) struct Start<'a> {
-    pub(super) id: String,
     pub(super) function: &'a str,
     pub(super) binary: &'a Path,
     pub(super) environment: BTreeMap<String, String>,
@@ -91,41 +90,29 @@ pub(super) struct Start<'a> {
     pub(super) clock: PlatformClock,
 }
 
+/// The process's side of an instance.
+pub(super) struct Life {
+    exit: watch::Sender<bool>,
+    wishes: watch::Receiver<Wish>,
+}
+
 impl Instance {
-    pub(super) fn start(start: Start<'_>) -> io::Result<Instance> {
-        let built_at = modified(start.binary);
-        let mut command = Command::new(start.binary);
-        command
-            .env_clear()
-            .envs(&start.environment)
-            .current_dir(std::env::temp_dir())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // Ctrl-C in the terminal reaches the platform alone, which ends its functions in order.
-            .process_group(0)
-            .kill_on_drop(true);
-        let mut child = command.spawn()?;
-        let pid = child.id();
-        if let Some(pid) = pid {
-            start.guard.started(pid);
-        }
-        follow(child.stdout.take(), &start);
-        follow(child.stderr.take(), &start);
+    /// An instance without a process. It must be known to the Runtime API before its process asks there for work.
+    pub(super) fn announce(id: String, binary: &Path) -> (Instance, Life) {
         let (jobs, inbox) = mpsc::channel(1);
         let (exit, exited) = watch::channel(false);
         let (wish, wishes) = watch::channel(Wish::Live);
-        tokio::spawn(supervise(child, wishes, exit, start.guard));
-        Ok(Instance {
-            id: start.id,
+        let instance = Instance {
+            id,
             jobs,
             inbox: tokio::sync::Mutex::new(inbox),
             busy: Mutex::new(None),
             init_error: Mutex::new(None),
             wish,
             exited,
-            built_at,
-        })
+            built_at: modified(binary),
+        };
+        (instance, Life { exit, wishes })
     }
 
     /// The next invocation, for the process that asks for it. Waits as long as there is none.
@@ -206,6 +193,31 @@ impl Instance {
 
 fn modified(binary: &Path) -> Option<SystemTime> {
     std::fs::metadata(binary).and_then(|data| data.modified()).ok()
+}
+
+impl Life {
+    /// Starts the process.
+    pub(super) fn begin(self, start: &Start<'_>) -> io::Result<()> {
+        let mut command = Command::new(start.binary);
+        command
+            .env_clear()
+            .envs(&start.environment)
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C in the terminal reaches the platform alone, which ends its functions in order.
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = command.spawn()?;
+        if let Some(pid) = child.id() {
+            start.guard.started(pid);
+        }
+        follow(child.stdout.take(), start);
+        follow(child.stderr.take(), start);
+        tokio::spawn(supervise(child, self.wishes, self.exit, Arc::clone(&start.guard)));
+        Ok(())
+    }
 }
 
 async fn supervise(mut child: Child, mut wishes: watch::Receiver<Wish>, exit: watch::Sender<bool>, guard: Arc<Guard>) {

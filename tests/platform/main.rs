@@ -142,12 +142,12 @@ async fn the_invoke_api_tells_answers_from_errors() {
     assert!((-500..=1_000).contains(&left), "{left}");
 
     for (wish, error_type) in [
-        ("panic", "panic"),
+        ("panic", "any"),
         ("exit", "Runtime.ExitError"),
         ("hang", "Sandbox.Timedout"),
         ("grow", "Function.ResponseSizeTooLarge"),
     ] {
-        let response = invoke(&platform, "probe", json!({"do": wish})).await;
+        let response = invoke(&platform, "ProbeFunction", json!({"do": wish})).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["x-amz-function-error"], "Unhandled");
         let reported = body(&response)["errorType"].as_str().unwrap().to_lowercase();
@@ -198,7 +198,7 @@ async fn an_instance_does_one_thing_at_a_time_and_several_work_side_by_side() {
             let answers = futures::future::join_all(wishes).await;
             let mut pids: Vec<u64> = answers
                 .iter()
-                .map(|answer| body(answer)["pid"].as_u64().unwrap())
+                .map(|answer| body(answer)["pid"].as_u64().unwrap_or_else(|| panic!("{answer:?}")))
                 .collect();
             pids.sort_unstable();
             pids.dedup();
@@ -281,7 +281,15 @@ async fn what_happened_can_be_read() {
     let calls = body(&call(&platform, "GET", "/_local/calls?function=lonely", "").await);
     assert_eq!(calls["calls"][0]["target"], "http:GET /api/probe/7");
     assert_eq!(calls["calls"][0]["resource"], "GET /api/probe/{id}");
-    let events = body(&call(&platform, "GET", "/_local/events?kind=invocation&function=probe", "").await);
+    let events = body(
+        &call(
+            &platform,
+            "GET",
+            "/_local/events?kind=invocation&function=ProbeFunction",
+            "",
+        )
+        .await,
+    );
     assert_eq!(events["events"][0]["detail"]["outcome"], "answered");
     assert_eq!(events["events"][0]["detail"]["cold"], true);
     for path in [
