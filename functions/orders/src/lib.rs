@@ -1,1 +1,12 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+
+pub mod announcements;
+pub mod catalogue;
+pub mod claim;
+pub mod delivery;
+pub mod error;
+pub mod order;
+pub mod statistics;
+pub mod status;
+pub mod table;
+pub mod view;

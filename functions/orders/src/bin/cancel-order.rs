@@ -1,0 +1,58 @@
+//! `POST|PUT|PATCH /api/orders/{order_id}/cancel`: the buyer calls off an order, or the seller one that is paid.
+//!
+//! Changes one order. Everything else follows from the table's stream: stock goes back, a pending payment is closed, money
+//! that was paid is refunded, both sides are told.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use cloud::{Cloud, StartError};
+use contracts::orders::CancelledBy;
+use http_function::{Call, Reply};
+use orders::delivery::Seal;
+use orders::error::OrderError;
+use orders::order::{CancelReason, Party};
+use orders::table::WriteOrders;
+use orders::view;
+use serde::Deserialize;
+
+struct Desk {
+    orders: WriteOrders,
+    seal: Seal,
+}
+
+impl Desk {
+    async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
+        Ok(Self { orders: WriteOrders::from_env(&cloud)?, seal: Seal::from_env(&cloud).await? })
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Cancellation {
+    #[serde(default)]
+    reason: Option<CancelReason>,
+}
+
+fn main() -> ExitCode {
+    http_function::open(Desk::from_env, cancel_order)
+}
+
+async fn cancel_order(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {
+    let user = call.user()?;
+    let id = call.path_parameter("order_id")?;
+    let reason = call.json_or_default::<Cancellation>()?.reason.map(CancelReason::into_string).unwrap_or_default();
+
+    let order = desk
+        .orders
+        .change(id, |order| {
+            let by = match order.party(user.id)? {
+                Party::Buyer => CancelledBy::Buyer,
+                Party::Seller => CancelledBy::Seller,
+            };
+            order.cancel(by, reason.clone(), call.now())
+        })
+        .await?;
+
+    let particulars = desk.seal.open(order.id, &order.particulars)?;
+    Ok(Reply::ok("订单已取消", view::order(&order, &particulars, call.zone()))?)
+}

@@ -1,0 +1,533 @@
+//! An order and what can be done with it. Pure: no time is read here, nothing is stored.
+
+use std::time::Duration;
+
+use contracts::orders::{CancelledBy, OrderSummary, Reserved};
+use contracts::payments::{PaymentMethod, RefundReason, full_refund_id};
+use kernel::{BuyerId, Money, OrderId, PaymentId, ProductId, Quantity, RefundId, SellerId, Text, Timestamp, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::delivery::SealedParticulars;
+use crate::error::OrderError;
+use crate::status::{Event, Outcome, Status};
+
+/// How long an order waits for its payment.
+pub const TIME_TO_PAY: Duration = Duration::from_secs(30 * 60);
+/// How long after the payment an order completes by itself.
+pub const TIME_TO_OBJECT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long before that the buyer is reminded.
+pub const REMINDER_AHEAD: Duration = Duration::from_secs(24 * 60 * 60);
+/// Different products in one order.
+pub const MAX_LINES: usize = 20;
+
+/// Why somebody calls an order off: up to 500 characters.
+pub type CancelReason = Text<0, 500>;
+
+/// One product of an order as it was when the order was placed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The product.
+    pub product_uuid: ProductId,
+    /// Its title.
+    pub title: String,
+    /// URL or path of its main image; may be empty.
+    pub image: String,
+    /// Price of one piece.
+    #[serde(with = "kernel::money::fen")]
+    pub price: Money,
+    /// Pieces.
+    pub quantity: Quantity,
+}
+
+/// The payment that paid an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paid {
+    /// The payment.
+    pub payment_uuid: PaymentId,
+    /// How.
+    pub method: PaymentMethod,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What is true of an order in each status, and only there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum State {
+    /// Waits for payment.
+    PendingPayment {
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// Paid.
+    Paid {
+        /// By what.
+        paid: Paid,
+        /// When it completes by itself.
+        completes_at: Timestamp,
+        /// Whether the buyer was reminded of that.
+        reminded: bool,
+    },
+    /// Completed.
+    Completed {
+        /// By what it was paid.
+        paid: Paid,
+        /// When.
+        at: Timestamp,
+    },
+    /// Cancelled.
+    Cancelled {
+        /// By what it had been paid, if it was.
+        paid: Option<Paid>,
+        /// Who called it off.
+        by: CancelledBy,
+        /// Why, in his words.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What became of a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundOutcome {
+    /// Not decided yet.
+    Pending,
+    /// The buyer has his money.
+    Succeeded,
+    /// A person takes care of it.
+    NeedsAttention,
+}
+
+/// Money that goes back on behalf of an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refund {
+    /// The refund.
+    pub refund_uuid: RefundId,
+    /// From this payment.
+    pub payment_uuid: PaymentId,
+    /// How much.
+    #[serde(with = "kernel::money::fen")]
+    pub amount: Money,
+    /// Why.
+    pub reason: RefundReason,
+    /// What became of it.
+    pub outcome: RefundOutcome,
+}
+
+/// An order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Its id.
+    pub id: OrderId,
+    /// Who buys.
+    pub buyer: BuyerId,
+    /// Who sells.
+    pub seller: SellerId,
+    /// What, 1 to [`MAX_LINES`].
+    pub lines: Vec<Line>,
+    /// What it costs: the sum of its lines.
+    pub total: Money,
+    /// Where it goes, sealed.
+    pub particulars: SealedParticulars,
+    /// How the buyer meant to pay when he placed it.
+    pub intended_method: Option<PaymentMethod>,
+    /// When it was placed.
+    pub placed_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Where it stands.
+    pub state: State,
+    /// Money that goes back.
+    pub refunds: Vec<Refund>,
+    /// Fingerprint of the request that placed it under an `Idempotency-Key`.
+    pub fingerprint: Option<String>,
+    /// Counts the changes, from 1.
+    pub version: u64,
+}
+
+/// What a user is to an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Party {
+    /// Its buyer.
+    Buyer,
+    /// Its seller.
+    Seller,
+}
+
+/// A payment that succeeded, as PaymentService announces it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Payment {
+    /// The payment.
+    pub id: PaymentId,
+    /// How much.
+    pub amount: Money,
+    /// How.
+    pub method: PaymentMethod,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Order {
+    /// The total of `lines`.
+    ///
+    /// # Errors
+    /// [`OrderError::TooExpensive`] beyond what one payment can be.
+    pub fn total_of(lines: &[Line]) -> Result<Money, OrderError> {
+        lines
+            .iter()
+            .try_fold(Money::ZERO, |sum, line| line.price.times(line.quantity).and_then(|price| sum.checked_add(price)))
+            .and_then(Money::positive)
+            .map_err(|_| OrderError::TooExpensive)
+    }
+
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::PendingPayment { .. } => Status::PendingPayment,
+            State::Paid { .. } => Status::Paid,
+            State::Completed { .. } => Status::Completed,
+            State::Cancelled { .. } => Status::Cancelled,
+        }
+    }
+
+    /// What `user` is to it. Somebody else's order does not exist for a stranger.
+    ///
+    /// # Errors
+    /// [`OrderError::NotFound`].
+    pub fn party(&self, user: UserId) -> Result<Party, OrderError> {
+        if UserId::from(self.buyer) == user {
+            Ok(Party::Buyer)
+        } else if UserId::from(self.seller) == user {
+            Ok(Party::Seller)
+        } else {
+            Err(OrderError::NotFound)
+        }
+    }
+
+    /// The payment that paid it, if one did.
+    #[must_use]
+    pub fn paid(&self) -> Option<&Paid> {
+        match &self.state {
+            State::PendingPayment { .. } => None,
+            State::Paid { paid, .. } | State::Completed { paid, .. } => Some(paid),
+            State::Cancelled { paid, .. } => paid.as_ref(),
+        }
+    }
+
+    /// Whether it still waits for its payment, and may.
+    #[must_use]
+    pub fn is_payable(&self, now: Timestamp) -> bool {
+        matches!(self.state, State::PendingPayment { expires_at } if now < expires_at)
+    }
+
+    /// When the order has to be looked at next, because time alone changes it.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::PendingPayment { expires_at } => Some(expires_at),
+            State::Paid { completes_at, reminded: false, .. } => Some(completes_at.minus(REMINDER_AHEAD)),
+            State::Paid { completes_at, reminded: true, .. } => Some(completes_at),
+            State::Completed { .. } | State::Cancelled { .. } => None,
+        }
+    }
+
+    /// What `payment` does to it: pays it, or goes back because the order is paid or ended already. `None`: this payment
+    /// is known, nothing is left to do.
+    ///
+    /// # Errors
+    /// [`OrderError::WrongAmount`] when it pays something else than the total: that is PaymentService's fault, and held
+    /// for a person.
+    pub fn pay(&self, payment: Payment, now: Timestamp) -> Result<Option<Self>, OrderError> {
+        let known = self.paid().is_some_and(|paid| paid.payment_uuid == payment.id)
+            || self.refunds.iter().any(|refund| refund.payment_uuid == payment.id);
+        if known {
+            return Ok(None);
+        }
+        match self.status().on(Event::Pay) {
+            Outcome::MovesTo(_) if payment.amount != self.total => Err(OrderError::WrongAmount { id: self.id }),
+            Outcome::MovesTo(_) => {
+                let paid = Paid { payment_uuid: payment.id, method: payment.method, at: payment.at };
+                let completes_at = now.plus(TIME_TO_OBJECT);
+                Ok(Some(self.changed(State::Paid { paid, completes_at, reminded: false }, now)))
+            }
+            Outcome::ReturnsTheMoney => {
+                let reason = match self.status() {
+                    Status::Cancelled => RefundReason::PaidAfterCancellation,
+                    _ => RefundReason::PaidTwice,
+                };
+                let mut next = self.changed(self.state.clone(), now);
+                next.refunds.push(full_refund(payment.id, payment.amount, reason));
+                Ok(Some(next))
+            }
+            Outcome::NothingToDo | Outcome::Refused => Ok(None),
+        }
+    }
+
+    /// Calls it off. Money that was paid goes back. `None`: it is called off already.
+    ///
+    /// # Errors
+    /// [`OrderError::NotCancellable`].
+    pub fn cancel(&self, by: CancelledBy, reason: String, now: Timestamp) -> Result<Option<Self>, OrderError> {
+        let event = match by {
+            CancelledBy::Buyer => Event::CancelByBuyer,
+            CancelledBy::Seller => Event::CancelBySeller,
+            CancelledBy::Service => Event::CancelByService,
+            CancelledBy::Timeout => Event::Expire,
+        };
+        match self.status().on(event) {
+            Outcome::MovesTo(_) => {
+                let paid = self.paid().copied();
+                let mut next = self.changed(State::Cancelled { paid, by, reason, at: now }, now);
+                if let Some(paid) = paid {
+                    next.refunds.push(full_refund(paid.payment_uuid, self.total, RefundReason::OrderCancelled));
+                }
+                Ok(Some(next))
+            }
+            Outcome::NothingToDo => Ok(None),
+            Outcome::Refused | Outcome::ReturnsTheMoney => {
+                Err(OrderError::NotCancellable { id: self.id, status: self.status() })
+            }
+        }
+    }
+
+    /// The goods were received. `None`: it is completed already.
+    ///
+    /// # Errors
+    /// [`OrderError::NotCompletable`].
+    pub fn complete(&self, now: Timestamp) -> Result<Option<Self>, OrderError> {
+        self.finish(Event::Complete, now)
+    }
+
+    fn finish(&self, event: Event, now: Timestamp) -> Result<Option<Self>, OrderError> {
+        match (self.status().on(event), &self.state) {
+            (Outcome::MovesTo(_), State::Paid { paid, .. }) => {
+                Ok(Some(self.changed(State::Completed { paid: *paid, at: now }, now)))
+            }
+            (Outcome::NothingToDo, _) => Ok(None),
+            _ => Err(OrderError::NotCompletable { id: self.id, status: self.status() }),
+        }
+    }
+
+    /// What time alone does to it: expires it unpaid, reminds its buyer, completes it. `None`: nothing is due.
+    ///
+    /// # Errors
+    /// None that the state machine allows; see [`Order::cancel`] and [`Order::complete`].
+    pub fn let_time_pass(&self, now: Timestamp) -> Result<Option<Self>, OrderError> {
+        match &self.state {
+            State::PendingPayment { expires_at } if now >= *expires_at => {
+                self.cancel(CancelledBy::Timeout, "未在规定时间内支付".to_owned(), now)
+            }
+            State::Paid { completes_at, .. } if now >= *completes_at => self.finish(Event::CompleteByTime, now),
+            State::Paid { paid, completes_at, reminded: false } if now >= completes_at.minus(REMINDER_AHEAD) => {
+                let state = State::Paid { paid: *paid, completes_at: *completes_at, reminded: true };
+                Ok(Some(self.changed(state, now)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Notes what became of one of its refunds. `None`: it is noted already, or the refund is not this order's doing.
+    #[must_use]
+    pub fn settle_refund(&self, refund: RefundId, outcome: RefundOutcome, now: Timestamp) -> Option<Self> {
+        let position = self.refunds.iter().position(|known| known.refund_uuid == refund)?;
+        // A person may turn a refund that needed attention into one that succeeded, never the other way round.
+        let known = self.refunds.get(position)?.outcome;
+        if known == outcome || known == RefundOutcome::Succeeded {
+            return None;
+        }
+        let mut next = self.changed(self.state.clone(), now);
+        next.refunds.get_mut(position)?.outcome = outcome;
+        Some(next)
+    }
+
+    /// How all of its refunds together stand: nothing to refund, or the one that is worst off.
+    #[must_use]
+    pub fn refund_outcome(&self) -> Option<RefundOutcome> {
+        let any = |outcome| self.refunds.iter().any(|refund| refund.outcome == outcome);
+        [RefundOutcome::NeedsAttention, RefundOutcome::Pending, RefundOutcome::Succeeded]
+            .into_iter()
+            .find(|outcome| any(*outcome))
+    }
+
+    /// What events say of it.
+    #[must_use]
+    pub fn summary(&self) -> OrderSummary {
+        OrderSummary {
+            order_uuid: self.id,
+            buyer_uuid: self.buyer,
+            seller_uuid: self.seller,
+            title: self.lines.first().map(|line| line.title.clone()).unwrap_or_default(),
+            product_count: self.lines.len(),
+            total: self.total,
+        }
+    }
+
+    /// The stock it holds.
+    #[must_use]
+    pub fn reserved(&self) -> Vec<Reserved> {
+        let reserved = |line: &Line| Reserved { product_uuid: line.product_uuid, quantity: line.quantity };
+        self.lines.iter().map(reserved).collect()
+    }
+
+    fn changed(&self, state: State, now: Timestamp) -> Self {
+        Self { state, updated_at: now, version: self.version + 1, ..self.clone() }
+    }
+}
+
+fn full_refund(payment: PaymentId, amount: Money, reason: RefundReason) -> Refund {
+    let refund_uuid = full_refund_id(payment);
+    Refund { refund_uuid, payment_uuid: payment, amount, reason, outcome: RefundOutcome::Pending }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+    fn yuan(text: &str) -> Money {
+        text.parse().unwrap()
+    }
+
+    fn placed() -> Order {
+        let line = Line {
+            product_uuid: ProductId::random(),
+            title: "二手自行车".into(),
+            image: String::new(),
+            price: yuan("19.90"),
+            quantity: Quantity::new(2).unwrap(),
+        };
+        Order {
+            id: OrderId::random(),
+            buyer: BuyerId::random(),
+            seller: SellerId::random(),
+            total: Order::total_of(std::slice::from_ref(&line)).unwrap(),
+            lines: vec![line],
+            particulars: SealedParticulars::from_stored("sealed".into()),
+            intended_method: None,
+            placed_at: START,
+            updated_at: START,
+            state: State::PendingPayment { expires_at: START.plus(TIME_TO_PAY) },
+            refunds: vec![],
+            fingerprint: None,
+            version: 1,
+        }
+    }
+
+    fn payment(amount: Money) -> Payment {
+        Payment { id: PaymentId::random(), amount, method: PaymentMethod::Alipay, at: START }
+    }
+
+    #[test]
+    fn the_total_is_the_sum_of_the_lines() {
+        assert_eq!(placed().total, yuan("39.80"));
+    }
+
+    #[test]
+    fn the_same_payment_announced_again_changes_nothing() {
+        let order = placed();
+        let payment = payment(order.total);
+        let paid = order.pay(payment, START).unwrap().unwrap();
+        assert_eq!(paid.pay(payment, START), Ok(None));
+        let completed = paid.complete(START).unwrap().unwrap();
+        assert_eq!(completed.pay(payment, START), Ok(None), "a replay never moves a completed order back");
+        let cancelled = paid.cancel(CancelledBy::Buyer, String::new(), START).unwrap().unwrap();
+        assert_eq!(cancelled.pay(payment, START), Ok(None), "it is refunded already");
+    }
+
+    #[test]
+    fn money_for_an_order_that_does_not_want_it_goes_back_once() {
+        let order = placed();
+        let cancelled = order.cancel(CancelledBy::Buyer, "买错了".into(), START).unwrap().unwrap();
+        assert_eq!(cancelled.refund_outcome(), None, "nothing was paid");
+        let late = payment(order.total);
+        let returned = cancelled.pay(late, START).unwrap().unwrap();
+        assert_eq!(returned.status(), Status::Cancelled);
+        assert_eq!(returned.refunds.len(), 1);
+        assert_eq!(returned.refunds[0].reason, RefundReason::PaidAfterCancellation);
+        assert_eq!(returned.pay(late, START), Ok(None));
+
+        let paid = order.pay(payment(order.total), START).unwrap().unwrap();
+        let twice = paid.pay(payment(order.total), START).unwrap().unwrap();
+        assert_eq!((twice.status(), twice.refunds[0].reason), (Status::Paid, RefundReason::PaidTwice));
+    }
+
+    #[test]
+    fn a_payment_of_another_amount_never_pays_an_order() {
+        let order = placed();
+        assert_eq!(order.pay(payment(yuan("0.01")), START), Err(OrderError::WrongAmount { id: order.id }));
+    }
+
+    #[test]
+    fn time_expires_unpaid_orders_reminds_and_completes_paid_ones() {
+        let order = placed();
+        assert_eq!(order.let_time_pass(START), Ok(None));
+        let expired = order.let_time_pass(order.due_at().unwrap()).unwrap().unwrap();
+        assert!(matches!(expired.state, State::Cancelled { by: CancelledBy::Timeout, .. }));
+        assert_eq!(expired.due_at(), None);
+
+        let paid = order.pay(payment(order.total), START).unwrap().unwrap();
+        let reminded = paid.let_time_pass(paid.due_at().unwrap()).unwrap().unwrap();
+        assert!(matches!(reminded.state, State::Paid { reminded: true, .. }));
+        assert_eq!(reminded.let_time_pass(paid.due_at().unwrap()), Ok(None), "reminded once");
+        let completed = reminded.let_time_pass(reminded.due_at().unwrap()).unwrap().unwrap();
+        assert_eq!(completed.status(), Status::Completed);
+        assert_eq!(reminded.due_at(), Some(START.plus(TIME_TO_OBJECT)));
+    }
+
+    #[test]
+    fn a_refund_that_succeeded_stays_so() {
+        let order = placed();
+        let paid = order.pay(payment(order.total), START).unwrap().unwrap();
+        let cancelled = paid.cancel(CancelledBy::Seller, String::new(), START).unwrap().unwrap();
+        let refund = cancelled.refunds[0].refund_uuid;
+        assert_eq!(cancelled.refund_outcome(), Some(RefundOutcome::Pending));
+        let settled = cancelled.settle_refund(refund, RefundOutcome::Succeeded, START).unwrap();
+        assert_eq!(settled.refund_outcome(), Some(RefundOutcome::Succeeded));
+        assert_eq!(settled.settle_refund(refund, RefundOutcome::NeedsAttention, START), None);
+        assert_eq!(settled.settle_refund(RefundId::random(), RefundOutcome::Succeeded, START), None);
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: each payment is kept once or goes back once, and a version counts each change.
+        #[test]
+        fn every_payment_is_kept_or_goes_back(events in proptest::collection::vec(0..7_u8, 0..20)) {
+            let mut order = placed();
+            let mut payments = vec![payment(order.total), payment(order.total)];
+            payments.push(payments[0]);
+            let mut arrived = std::collections::HashSet::new();
+            let mut now = START;
+            for event in events {
+                let next = match event {
+                    0..=2 => {
+                        let payment = payments[usize::from(event)];
+                        arrived.insert(payment.id);
+                        order.pay(payment, now)
+                    }
+                    3 => order.cancel(CancelledBy::Buyer, String::new(), now),
+                    4 => order.cancel(CancelledBy::Seller, String::new(), now),
+                    5 => order.complete(now),
+                    _ => {
+                        now = now.plus(TIME_TO_PAY);
+                        order.let_time_pass(now)
+                    }
+                };
+                if let Ok(Some(next)) = next {
+                    prop_assert_eq!(next.version, order.version + 1);
+                    order = next;
+                }
+            }
+            for payment in arrived {
+                let returned = order.refunds.iter().filter(|refund| refund.payment_uuid == payment).count();
+                let kept = order.status() != Status::Cancelled
+                    && order.paid().is_some_and(|paid| paid.payment_uuid == payment);
+                prop_assert_eq!(usize::from(kept) + returned, 1);
+            }
+        }
+    }
+}
