@@ -325,7 +325,7 @@ impl Batch {
                     given_up: None,
                 }
             }
-            Verdict::Failed if retries.bisect && chunk.records.len() > 1 => {
+            Verdict::Failed | Verdict::FailedFrom(_) if retries.bisect && chunk.records.len() > 1 => {
                 // Halving is not a retry.
                 let second = chunk.records.split_off(chunk.records.len() / 2);
                 self.chunks.push_front(Chunk {
@@ -455,10 +455,10 @@ mod tests {
         let (mut tries, mut done, mut given_up) = (0, Vec::new(), Vec::new());
         while let Some(chunk) = batch.next() {
             tries += 1;
-            let verdict = if numbers(chunk).contains(&"3".to_owned()) {
-                Verdict::Failed
-            } else {
-                Verdict::Finished
+            let verdict = match numbers(chunk).iter().position(|number| number == "3") {
+                Some(0) => Verdict::FailedFrom(0),
+                Some(_) => Verdict::Failed,
+                None => Verdict::Finished,
             };
             let step = batch.settle(verdict, HALVING);
             done.extend(step.finished_through);

@@ -1,5 +1,7 @@
 //! The platform itself: what API Gateway, Lambda and its Runtime API would do, with a function made for it.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails a test")]
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

@@ -1,1 +1,10 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+
+pub mod error;
+pub mod orders;
+pub mod picture;
+pub mod product;
+pub mod search;
+pub mod stock;
+pub mod table;
+pub mod view;

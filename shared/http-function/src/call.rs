@@ -241,7 +241,8 @@ impl Call {
     }
 
     /// URL of page `number` of the list that is being answered.
-    pub(crate) fn url_of_page(&self, number: u32) -> String {
+    #[must_use]
+    pub fn url_of_page(&self, number: u32) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in self.query.iter().filter(|(name, _)| name != "page") {
             query.append_pair(name, value);
