@@ -25,11 +25,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::aws::deliveries::{Deliveries, Pending};
+use crate::aws::permissions::OPERATOR;
 use crate::aws::storage::Durability;
 use crate::aws::{AwsEndpoint, AwsError};
 use crate::cargo_build::{Binaries, BuildError};
@@ -268,7 +272,7 @@ impl Platform {
             _folder: temporary,
         };
         if options.demo
-            && let Err(error) = demo::set_up(&platform).await
+            && let Err(error) = demo::set_up(&platform, &data).await
         {
             platform.stop().await;
             return Err(error.into());
@@ -333,6 +337,30 @@ impl Platform {
     #[must_use]
     pub fn deliveries(&self) -> &Deliveries {
         &self.deliveries
+    }
+
+    /// Looks into the tables, or changes them, with nobody's permissions: `operation` is DynamoDB's, e.g. `Scan`.
+    pub async fn dynamodb(&self, operation: &str, body: &Value) -> (StatusCode, Value) {
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={OPERATOR}/20260101/us-east-1/dynamodb/aws4_request, \
+             SignedHeaders=host, Signature=0"
+        );
+        let request = Request::post("/")
+            .header("authorization", authorization)
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-date", "20260101T000000Z")
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .body(Bytes::from(body.to_string()));
+        match request {
+            Ok(request) => {
+                let response = self.aws.answer(request).await;
+                (
+                    response.status(),
+                    serde_json::from_slice(response.body()).unwrap_or_default(),
+                )
+            }
+            Err(error) => (StatusCode::BAD_REQUEST, Value::from(error.to_string())),
+        }
     }
 
     /// Waits until no message is queued or in flight (dead letters do not count), every stream is read and no function
