@@ -182,7 +182,8 @@ fn indexes(table: &Value, kind: &str) -> BTreeMap<String, Value> {
 
 /// Builds a typed request of the store from its JSON form.
 pub fn request<T: DeserializeOwned>(value: Value) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|error| error.to_string())
+    // The store marks what it refuses by itself, for its server to tell apart.
+    serde_json::from_value(value).map_err(|error| error.to_string().replace("VALIDATION:", ""))
 }
 
 #[cfg(test)]
