@@ -1,0 +1,64 @@
+//! `POST /api/product`: a logged-in user puts something up for sale and is its seller.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http_function::{Call, Reply};
+use kernel::{ProductId, Quantity};
+use products::error::ProductError;
+use products::picture::Picture;
+use products::product::{
+    AtMost, Category, Description, Draft, Handover, MAX_CATEGORIES, MAX_PICTURES, Pictures, Price, Product, Seller,
+    Title,
+};
+use products::table::AddProducts;
+use products::view::{self, ProductView};
+use serde::Deserialize;
+
+fn main() -> ExitCode {
+    http_function::open(AddProducts::from_env, create_product)
+}
+
+#[derive(Deserialize)]
+struct Request {
+    title: Title,
+    name: Option<Title>,
+    description: Description,
+    price: Price,
+    stock: Option<Quantity>,
+    image: Option<Picture>,
+    media: Option<AtMost<MAX_PICTURES, Picture>>,
+    categories: Option<AtMost<MAX_CATEGORIES, Category>>,
+    #[serde(default, deserialize_with = "view::handover")]
+    function: Option<Handover>,
+}
+
+async fn create_product(products: Arc<AddProducts>, call: Call) -> Result<Reply, ProductError> {
+    let user = call.user()?;
+    let request: Request = call.json()?;
+
+    let seller = Seller {
+        id: user.id.into(),
+        username: user.username.clone(),
+    };
+    let draft = Draft {
+        title: request.title,
+        name: request.name,
+        description: request.description,
+        price: request.price,
+        stock: request.stock,
+        handover: request.function.unwrap_or_default(),
+        pictures: Pictures {
+            main: request.image,
+            others: request.media,
+        },
+        categories: request.categories,
+    };
+    let product = Product::put_up(ProductId::random(), seller, draft, call.now());
+    products.insert(&product).await?;
+
+    Ok(Reply::created(
+        "The product is on sale.",
+        ProductView::of(product, call.zone()),
+    )?)
+}

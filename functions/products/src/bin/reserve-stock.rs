@@ -1,0 +1,62 @@
+//! `POST /api/products/{product_id}/reserve-stock`, for services: an order takes pieces off the shelf.
+//!
+//! Shelf and reservation change together or not at all. Repeated by the same order, it changes nothing and answers the
+//! same. However many want the last piece, one gets it and the others learn that it is gone.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http_function::{Call, Reply, StatusCode};
+use kernel::{OrderId, ProductId, Quantity};
+use products::error::ProductError;
+use products::stock::{self, Claim, Reserving};
+use products::table::{Stockroom, Turn};
+use products::view;
+use serde::Deserialize;
+
+/// How often a turn is tried for. Each one waits for others up to 0.7 s, and the calling service waits 2 s for an answer.
+const ATTEMPTS: u32 = 2;
+
+fn main() -> ExitCode {
+    http_function::open(Stockroom::from_env, reserve_stock)
+}
+
+#[derive(Deserialize)]
+struct Request {
+    quantity: Quantity,
+    order_uuid: OrderId,
+}
+
+async fn reserve_stock(stockroom: Arc<Stockroom>, call: Call) -> Result<Reply, ProductError> {
+    call.service()?;
+    let product: ProductId = call.path_parameter("product_id")?;
+    let Request {
+        quantity,
+        order_uuid: order,
+    } = call.json()?;
+    let claim = Claim {
+        order,
+        product,
+        quantity,
+    };
+
+    let mut attempts = 0;
+    loop {
+        // In this order: an earlier call of the same order that empties the shelf between the two reads is then seen.
+        let shelf = stockroom.product(product).await?.ok_or(ProductError::NotFound)?;
+        let known = stockroom.reservation(order, product).await?;
+        let reservation = match stock::reserve(&shelf, known, claim, call.now())? {
+            Reserving::Taken(known) => known,
+            // Only a look at what is left, as above, says whether it is sold out; a lost turn alone does not.
+            Reserving::Take(_) if attempts == ATTEMPTS => return Err(ProductError::Contended),
+            Reserving::Take(new) => {
+                attempts += 1;
+                match stockroom.take(&new).await? {
+                    Turn::Won => new,
+                    Turn::Lost => continue,
+                }
+            }
+        };
+        return Ok(Reply::bare(StatusCode::OK, view::reservation(&reservation))?);
+    }
+}

@@ -1,0 +1,58 @@
+//! `POST /api/products/{product_id}/restore-stock`, for services: what an order reserved goes back on the shelf.
+//!
+//! It goes back once, however often this is asked. Where nothing was reserved yet, the order can not reserve any more: a
+//! reserve that was overtaken would otherwise hold the goods for nobody.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http_function::{Call, Reply, StatusCode};
+use kernel::{OrderId, ProductId, Quantity};
+use products::error::ProductError;
+use products::stock::{self, Claim, Restoring};
+use products::table::{Stockroom, Turn};
+use products::view;
+use serde::Deserialize;
+
+/// How often a turn is tried for. Each one waits for others up to 0.7 s, and the calling service waits 2 s for an answer.
+const ATTEMPTS: u32 = 2;
+
+fn main() -> ExitCode {
+    http_function::open(Stockroom::from_env, restore_stock)
+}
+
+#[derive(Deserialize)]
+struct Request {
+    quantity: Quantity,
+    order_uuid: OrderId,
+}
+
+async fn restore_stock(stockroom: Arc<Stockroom>, call: Call) -> Result<Reply, ProductError> {
+    call.service()?;
+    let product: ProductId = call.path_parameter("product_id")?;
+    let Request {
+        quantity,
+        order_uuid: order,
+    } = call.json()?;
+    let claim = Claim {
+        order,
+        product,
+        quantity,
+    };
+
+    for _ in 0..ATTEMPTS {
+        let known = stockroom.reservation(order, product).await?;
+        let (reservation, turn) = match stock::restore(known, claim, call.now()) {
+            Restoring::Done(known) => (known, Turn::Won),
+            Restoring::GiveBack(next) => (next, stockroom.give_back(&next).await?),
+            Restoring::Forestall(new) => {
+                stockroom.product(product).await?.ok_or(ProductError::NotFound)?;
+                (new, stockroom.forestall(&new).await?)
+            }
+        };
+        if turn == Turn::Won {
+            return Ok(Reply::bare(StatusCode::OK, view::reservation(&reservation))?);
+        }
+    }
+    Err(ProductError::Contended)
+}

@@ -1,0 +1,88 @@
+//! `PUT` and `PATCH /api/product/{product_id}`: its seller changes what he says of it, restocks it, takes it off sale or
+//! offers it again. What is not named stays, for both methods.
+//!
+//! The whole product is written, on condition that nothing of it changed since it was read. Stock that buyers take
+//! meanwhile counts as such a change, so an edit is decided anew and never undoes it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http_function::{Call, Reply};
+use kernel::ProductId;
+use products::error::ProductError;
+use products::picture::Picture;
+use products::product::{
+    AtMost, Category, Description, Edit, Handover, MAX_CATEGORIES, MAX_PICTURES, Pictures, Pieces, Price, Title, Wish,
+};
+use products::table::ChangeProducts;
+use products::view::{self, ProductView};
+use serde::Deserialize;
+use tables::TableError;
+
+/// How often an edit is decided anew before its seller is asked to look again.
+const ATTEMPTS: u32 = 5;
+
+fn main() -> ExitCode {
+    http_function::open(ChangeProducts::from_env, update_product)
+}
+
+#[derive(Deserialize)]
+struct Request {
+    title: Option<Title>,
+    name: Option<Title>,
+    description: Option<Description>,
+    price: Option<Price>,
+    stock: Option<Pieces>,
+    #[serde(default, deserialize_with = "view::wish")]
+    status: Option<Wish>,
+    image: Option<Picture>,
+    media: Option<AtMost<MAX_PICTURES, Picture>>,
+    categories: Option<AtMost<MAX_CATEGORIES, Category>>,
+    #[serde(default, deserialize_with = "view::handover")]
+    function: Option<Handover>,
+}
+
+async fn update_product(products: Arc<ChangeProducts>, call: Call) -> Result<Reply, ProductError> {
+    let seller = call.user()?.id.into();
+    let id: ProductId = call.path_parameter("product_id")?;
+    let request: Request = call.json()?;
+    let edit = Edit {
+        title: request.title,
+        name: request.name,
+        description: request.description,
+        price: request.price,
+        stock: request.stock,
+        listing: request.status,
+        handover: request.function,
+        pictures: Pictures {
+            main: request.image,
+            others: request.media,
+        },
+        categories: request.categories,
+    };
+
+    for _ in 0..ATTEMPTS {
+        let product = products
+            .find(id)
+            .await?
+            .ok_or(ProductError::NotFound)?
+            .of_seller(seller)?;
+        let Some(edited) = product.edited(edit.clone(), call.now())? else {
+            return Ok(Reply::ok(
+                "Nothing has changed.",
+                ProductView::of(product, call.zone()),
+            )?);
+        };
+        match products.replace(&edited).await {
+            Ok(()) => {
+                return Ok(Reply::ok(
+                    "The product is changed.",
+                    ProductView::of(edited, call.zone()),
+                )?);
+            }
+            Err(TableError::ConditionFailed) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(TableError::ConditionFailed.into())
+}
