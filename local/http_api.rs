@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue, ORIGIN, USER_AGENT};
+use http::header::{HOST, HeaderName, HeaderValue, ORIGIN, USER_AGENT};
 use http::{Method, Request, Response, StatusCode, Uri};
 use serde_json::json;
+use url::Url;
 use uuid::Uuid;
 
 use crate::clock::PlatformClock;
@@ -144,6 +145,9 @@ impl HttpApi {
         if request.body().len() > BODY_LIMIT {
             return message(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large");
         }
+        if !is_addressed(&request) {
+            return message(StatusCode::BAD_REQUEST, "Bad Request");
+        }
         if let (Some(cors), &Method::OPTIONS) = (&self.cors, request.method()) {
             return preflight(cors, origin);
         }
@@ -177,6 +181,13 @@ impl HttpApi {
             Err(_) => message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         }
     }
+}
+
+/// Whether a URL can be made of the host and the path: what functions get to see always is one.
+fn is_addressed(request: &Request<Bytes>) -> bool {
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let url = host.and_then(|host| Url::parse(&format!("http://{host}/")).ok());
+    url.is_some_and(|url| url.path() == "/" && url.username().is_empty()) && request.uri().path().starts_with('/')
 }
 
 fn failure() -> Response<Bytes> {
@@ -282,6 +293,26 @@ mod tests {
             let mut request = Request::get(given).body(Bytes::new()).unwrap();
             fold_trailing_slash(&mut request);
             assert_eq!(request.uri().to_string(), folded);
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_host_or_a_path_goes_nowhere() {
+        for (host, path, addressed) in [
+            (Some("127.0.0.1:3000"), "/api/orders", true),
+            (Some("[::1]:3000"), "/", true),
+            (None, "/api/orders", false),
+            (Some(""), "/api/orders", false),
+            (Some("[::"), "/api/orders", false),
+            (Some("host:99999"), "/api/orders", false),
+            (Some("host/path"), "/api/orders", false),
+            (Some("127.0.0.1"), "*", false),
+        ] {
+            let mut request = Request::options(path).body(Bytes::new()).unwrap();
+            if let Some(host) = host {
+                request.headers_mut().insert(HOST, HeaderValue::from_static(host));
+            }
+            assert_eq!(is_addressed(&request), addressed, "{host:?} {path}");
         }
     }
 

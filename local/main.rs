@@ -1,9 +1,10 @@
 //! `cargo run`: CFMP on this machine.
 
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cfmp::{Data, Options, Platform, Source, StartError};
+use cfmp::{Data, Options, Platform, Source, StartError, cargo_build};
 use clap::Parser;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,8 +28,14 @@ struct Arguments {
     #[arg(long)]
     no_edge: bool,
     /// Builds the functions with the release profile.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "built")]
     release: bool,
+    /// Another template.
+    #[arg(long, hide = true)]
+    template: Option<PathBuf>,
+    /// Folder with functions that were built already.
+    #[arg(long, hide = true)]
+    built: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -57,6 +64,13 @@ async fn run(arguments: Arguments) -> Result<(), StartError> {
     let terminate = signal(SignalKind::terminate()).map_err(StartError::Functions)?;
     let ended = ended(interrupt, terminate);
     tokio::pin!(ended);
+    let functions = match &arguments.built {
+        Some(folder) => Source::Built(cargo_build::found_in(folder).map_err(StartError::Functions)?),
+        None => Source::Cargo {
+            release: arguments.release,
+        },
+    };
+    let template = arguments.template.unwrap_or_else(|| cfmp::root().join("template.yaml"));
     let started = Platform::start(Options {
         port: arguments.port,
         data: if arguments.memory {
@@ -64,25 +78,30 @@ async fn run(arguments: Arguments) -> Result<(), StartError> {
         } else {
             Data::Folder(arguments.data)
         },
-        functions: Source::Cargo {
-            release: arguments.release,
-        },
+        template,
+        functions,
         edge: !arguments.no_edge,
         demo: !arguments.no_demo,
         show_logs: true,
-        ..Options::test()
     });
     let platform = tokio::select! {
         platform = started => platform?,
         () = &mut ended => return Ok(()),
     };
-    for route in &platform.template().routes {
-        println!("{:<7} {:<60} {}", route.method, route.path, route.function);
-    }
-    println!("ready: {}", platform.base_url());
+    // Who started it may have stopped reading; it serves all the same.
+    let _ = announce(&platform);
     ended.await;
     platform.stop().await;
     Ok(())
+}
+
+fn announce(platform: &Platform) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for route in &platform.template().routes {
+        writeln!(out, "{:<7} {:<60} {}", route.method, route.path, route.function)?;
+    }
+    writeln!(out, "ready: {}", platform.base_url())?;
+    out.flush()
 }
 
 async fn ended(mut interrupt: tokio::signal::unix::Signal, mut terminate: tokio::signal::unix::Signal) {

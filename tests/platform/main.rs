@@ -1,6 +1,6 @@
 //! The platform itself: what API Gateway, Lambda and its Runtime API would do, with a function made for it.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails a test")]
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,20 +14,22 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
+mod command;
+
 fn options() -> Options {
-    // target/debug/deps/platform-... -> target/debug/examples/probe
-    let probe = std::env::current_exe()
-        .unwrap()
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples/probe");
+    let probe = built().join("probe");
     assert!(probe.is_file(), "cargo test builds {}", probe.display());
     Options {
         template: cfmp::root().join("tests/platform/template.yaml"),
         functions: Source::Built(Binaries::from([("probe".to_owned(), probe)])),
         ..Options::test()
     }
+}
+
+/// target/debug/deps/platform-... -> target/debug/examples
+fn built() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    this.ancestors().nth(2).unwrap().join("examples")
 }
 
 async fn platform() -> Platform {
