@@ -140,13 +140,17 @@ impl Call {
     /// 400 naming it.
     pub fn path_parameter<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<T, Problem> {
         let text = self.path_parameters.get(name).map_or("", String::as_str);
-        text.parse().map_err(|error: T::Err| Problem::invalid_field(name, error))
+        text.parse()
+            .map_err(|error: T::Err| Problem::invalid_field(name, error))
     }
 
     /// The query parameter `name` as text, if it is there; the first of several.
     #[must_use]
     pub fn query_text(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// The query parameter `name`, parsed; empty counts as absent.
@@ -186,7 +190,9 @@ impl Call {
         }
         let mut reader = serde_json::Deserializer::from_str(body);
         let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| refused_field(&error))?;
-        reader.end().map_err(|_| not_an_object("must be one JSON object and nothing after it"))?;
+        reader
+            .end()
+            .map_err(|_| not_an_object("must be one JSON object and nothing after it"))?;
         Ok(parsed)
     }
 
@@ -195,7 +201,11 @@ impl Call {
     /// # Errors
     /// 400 naming the field that is wrong.
     pub fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
-        if self.body.iter().all(u8::is_ascii_whitespace) { Ok(T::default()) } else { self.json() }
+        if self.body.iter().all(u8::is_ascii_whitespace) {
+            Ok(T::default())
+        } else {
+            self.json()
+        }
     }
 
     /// The body as it came, for signatures.
@@ -221,12 +231,17 @@ impl Call {
     /// # Errors
     /// 400 when it is empty, too long or not visible ASCII.
     pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Problem> {
-        let Some(value) = self.headers.get("idempotency-key") else { return Ok(None) };
+        let Some(value) = self.headers.get("idempotency-key") else {
+            return Ok(None);
+        };
         match value.to_str() {
             Ok(key) if (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) => {
                 Ok(Some(IdempotencyKey(key.to_owned())))
             }
-            _ => Err(Problem::invalid_field("Idempotency-Key", "must be 1 to 255 visible ASCII characters")),
+            _ => Err(Problem::invalid_field(
+                "Idempotency-Key",
+                "must be 1 to 255 visible ASCII characters",
+            )),
         }
     }
 
@@ -264,7 +279,10 @@ fn refused_field(error: &serde_path_to_error::Error<serde_json::Error>) -> Probl
     let said = error.inner().to_string();
     let said = said.split(" at line ").next().unwrap_or_default();
     // serde names an absent member in its message only, and gives the path of the object that lacks it.
-    match said.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+    match said
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split('`').next())
+    {
         Some(member) if path == "." => Problem::invalid_field(member, "is required"),
         Some(member) => Problem::invalid_field(format!("{path}.{member}"), "is required"),
         None if path == "." => not_an_object("must be a JSON object with the documented members"),

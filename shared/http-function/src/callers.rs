@@ -39,7 +39,11 @@ pub(crate) struct Callers {
 }
 
 enum KeySource {
-    Published { connection: Connection, url: String, kept: Mutex<Option<Kept>> },
+    Published {
+        connection: Box<Connection>,
+        url: String,
+        kept: Mutex<Option<Kept>>,
+    },
     SharedSecret(Arc<KeySet>),
 }
 
@@ -56,7 +60,7 @@ impl Callers {
         let settings = cloud.settings();
         let base_url = settings.required("API_BASE_URL")?;
         let published = |url: String| KeySource::Published {
-            connection: Connection::new(cloud),
+            connection: Box::new(Connection::new(cloud)),
             url,
             kept: Mutex::new(None),
         };
@@ -74,7 +78,9 @@ impl Callers {
         Ok(Self {
             users,
             services: published(format!("{base_url}/.well-known/service-jwks.json")),
-            issuer: settings.optional("USER_TOKEN_ISSUER").unwrap_or_else(|| keys::user_token::ISSUER.to_owned()),
+            issuer: settings
+                .optional("USER_TOKEN_ISSUER")
+                .unwrap_or_else(|| keys::user_token::ISSUER.to_owned()),
         })
     }
 
@@ -129,13 +135,19 @@ impl KeySource {
         }
         let fetched = match connection.send(Method::GET, url, &[], Bytes::new(), FETCH_LIMIT).await {
             Ok((StatusCode::OK, body)) => KeySet::parse(&body).map_err(|_| "the published keys are no JWK set".into()),
-            Ok((status, _)) => Err(format!("the published keys can not be read: status {}", status.as_u16())),
+            Ok((status, _)) => Err(format!(
+                "the published keys can not be read: status {}",
+                status.as_u16()
+            )),
             Err(error) => Err(format!("the published keys can not be read: {error}")),
         };
         match (fetched, kept.as_mut()) {
             (Ok(keys), _) => {
                 let keys = Arc::new(keys);
-                *kept = Some(Kept { keys: keys.clone(), fetched_at: now });
+                *kept = Some(Kept {
+                    keys: keys.clone(),
+                    fetched_at: now,
+                });
                 Ok(keys)
             }
             (Err(reason), Some(older)) => {

@@ -70,7 +70,10 @@ async fn run(build: Build) -> Result<(), Box<dyn std::error::Error + Send + Sync
     let door = Arc::new(Door {
         operation,
         callers,
-        zone: cloud.settings().parsed("DISPLAY_UTC_OFFSET").map_err(StartError::from)?,
+        zone: cloud
+            .settings()
+            .parsed("DISPLAY_UTC_OFFSET")
+            .map_err(StartError::from)?,
         base_url: cloud.settings().required("API_BASE_URL").map_err(StartError::from)?,
         cloud,
     });
@@ -112,7 +115,13 @@ impl Door {
         let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         match outcome {
             Ok(reply) => {
-                tracing::info!(request_id, route, status = reply.status.as_u16(), elapsed_ms, "answered");
+                tracing::info!(
+                    request_id,
+                    route,
+                    status = reply.status.as_u16(),
+                    elapsed_ms,
+                    "answered"
+                );
                 response(reply, &request_id)
             }
             Err(problem) => {
@@ -127,8 +136,11 @@ impl Door {
     }
 
     async fn call(&self, request: Request, now: Timestamp) -> Result<Call, Problem> {
-        let path_parameters: HashMap<String, String> =
-            request.path_parameters().iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let path_parameters: HashMap<String, String> = request
+            .path_parameters()
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
         let raw_query = request.uri().query().unwrap_or_default().to_owned();
         let query = form_urlencoded::parse(raw_query.as_bytes())
             .map(|(name, value)| (name.into_owned(), value.into_owned()))

@@ -12,7 +12,11 @@ use tables::TableError;
 /// Why a call is not answered as asked: the HTTP status says what happened, `kind` is a stable slug for programs, the
 /// message is for people, `fields` names what has to be changed.
 #[derive(Debug)]
-pub struct Problem {
+pub struct Problem(Box<Parts>);
+
+/// On the heap: a refusal is rare, and every answer of every operation has room for one.
+#[derive(Debug)]
+struct Parts {
     status: StatusCode,
     kind: &'static str,
     message: Cow<'static, str>,
@@ -26,7 +30,7 @@ pub struct Problem {
 impl Problem {
     /// A refusal with a status, a stable slug and a sentence for people.
     pub fn new(status: StatusCode, kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
+        Self(Box::new(Parts {
             status,
             kind,
             message: message.into(),
@@ -35,7 +39,7 @@ impl Problem {
             extra: Vec::new(),
             retry_after_seconds: None,
             cause: None,
-        }
+        }))
     }
 
     /// 400: the field `name` is not acceptable, for this reason.
@@ -72,8 +76,8 @@ impl Problem {
             "unavailable",
             "The service is busy. Nothing was lost; please try again in a moment.",
         );
-        problem.retry_after_seconds = Some(2);
-        problem.cause = Some(cause.into());
+        problem.0.retry_after_seconds = Some(2);
+        problem.0.cause = Some(cause.into());
         problem
     }
 
@@ -84,57 +88,57 @@ impl Problem {
             "internal",
             "Something went wrong on our side. Please report the request id.",
         );
-        problem.cause = Some(cause.into());
+        problem.0.cause = Some(cause.into());
         problem
     }
 
     /// Names a field that is at fault.
     #[must_use]
     pub fn field(mut self, name: impl Into<String>, reason: impl Into<String>) -> Self {
-        self.fields.insert(name.into(), reason.into());
+        self.0.fields.insert(name.into(), reason.into());
         self
     }
 
     /// Sets `fail_code`, and with it `fail_msg`, which the log-in pages read.
     #[must_use]
     pub fn fail_code(mut self, code: &'static str) -> Self {
-        self.fail_code = Some(code);
+        self.0.fail_code = Some(code);
         self
     }
 
     /// Adds a member to the error's body, beside `code` and `message`.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.extra.push((name, value.into()));
+        self.0.extra.push((name, value.into()));
         self
     }
 
     /// Says when to try again.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
-        self.retry_after_seconds = Some(seconds);
+        self.0.retry_after_seconds = Some(seconds);
         self
     }
 
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The stable slug.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        self.kind
+        self.0.kind
     }
 
     pub(crate) fn retry_after_seconds(&self) -> Option<u32> {
-        self.retry_after_seconds
+        self.0.retry_after_seconds
     }
 
     /// The cause with all of its causes, for the log.
     pub(crate) fn chain(&self) -> Option<String> {
-        let mut next: Option<&(dyn Error + 'static)> = Some(self.cause.as_deref()?);
+        let mut next: Option<&(dyn Error + 'static)> = Some(self.0.cause.as_deref()?);
         let mut chain = Vec::new();
         while let Some(error) = next {
             chain.push(error.to_string());
@@ -146,17 +150,17 @@ impl Problem {
     /// The published envelope.
     pub(crate) fn envelope(&self, request_id: &str) -> Value {
         let mut body = json!({
-            "code": self.status.as_u16(),
-            "message": self.message,
+            "code": self.0.status.as_u16(),
+            "message": self.0.message,
             "data": null,
-            "error": {"type": self.kind, "fields": self.fields},
+            "error": {"type": self.0.kind, "fields": self.0.fields},
             "request_id": request_id,
         });
-        if let Some(code) = self.fail_code {
+        if let Some(code) = self.0.fail_code {
             body["fail_code"] = json!(code);
-            body["fail_msg"] = json!(self.message);
+            body["fail_msg"] = json!(self.0.message);
         }
-        for (name, value) in &self.extra {
+        for (name, value) in &self.0.extra {
             body[*name] = value.clone();
         }
         body
@@ -165,14 +169,14 @@ impl Problem {
     /// RFC 9457, for clients that accept `application/problem+json`.
     pub(crate) fn problem_json(&self, request_id: &str) -> Value {
         let mut body = json!({
-            "type": format!("urn:cfmp:problem:{}", self.kind),
-            "title": self.status.canonical_reason(),
-            "status": self.status.as_u16(),
-            "detail": self.message,
+            "type": format!("urn:cfmp:problem:{}", self.0.kind),
+            "title": self.0.status.canonical_reason(),
+            "status": self.0.status.as_u16(),
+            "detail": self.0.message,
             "instance": format!("urn:cfmp:request:{request_id}"),
-            "fields": self.fields,
+            "fields": self.0.fields,
         });
-        for (name, value) in &self.extra {
+        for (name, value) in &self.0.extra {
             body[*name] = value.clone();
         }
         body
@@ -183,9 +187,10 @@ impl Problem {
 impl From<TableError> for Problem {
     fn from(error: TableError) -> Self {
         match error {
-            TableError::ConditionFailed | TableError::TransactionRefused { .. } => {
-                Self::conflict("changed-meanwhile", "It was changed by somebody else just now. Look again and repeat.")
-            }
+            TableError::ConditionFailed | TableError::TransactionRefused { .. } => Self::conflict(
+                "changed-meanwhile",
+                "It was changed by somebody else just now. Look again and repeat.",
+            ),
             TableError::Unavailable { .. } => Self::unavailable(error),
             TableError::Corrupt { .. } | TableError::Refused { .. } => Self::internal(error),
         }

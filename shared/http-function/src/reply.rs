@@ -23,7 +23,10 @@ impl Reply {
     /// # Errors
     /// [`Problem::internal`] when the data can not be written as JSON.
     pub fn ok(message: &str, data: impl Serialize) -> Result<Self, Problem> {
-        Self::json(StatusCode::OK, &json!({"code": 200, "message": message, "data": value(data)?}))
+        Self::json(
+            StatusCode::OK,
+            &json!({"code": 200, "message": message, "data": value(data)?}),
+        )
     }
 
     /// 201 with the same envelope; `code` stays 200, as clients compare it.
@@ -31,7 +34,10 @@ impl Reply {
     /// # Errors
     /// [`Problem::internal`] when the data can not be written as JSON.
     pub fn created(message: &str, data: impl Serialize) -> Result<Self, Problem> {
-        Self::json(StatusCode::CREATED, &json!({"code": 200, "message": message, "data": value(data)?}))
+        Self::json(
+            StatusCode::CREATED,
+            &json!({"code": 200, "message": message, "data": value(data)?}),
+        )
     }
 
     /// A body of the caller's own shape, without the envelope.
@@ -87,7 +93,11 @@ impl Reply {
     /// Nothing but a status.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, headers: Vec::new(), body: Bytes::new() }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
     }
 
     /// A redirect to `url`.
