@@ -16,4 +16,4 @@ pub use door::open;
 pub use problem::Problem;
 pub use reply::Reply;
 
-pub use http::{HeaderMap, Method, StatusCode};
+pub use http::{HeaderMap, Method, StatusCode, header};
