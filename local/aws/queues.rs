@@ -4,7 +4,7 @@
 //!
 //! A visibility timeout is several times as long as its function may run, so on AWS no message is delivered again while
 //! its function is still at work. A clock that is moved forward would break that; so a received message stays invisible
-//! until it is settled, and its timeout counts from then on.
+//! until it is settled, and beyond that until its timeout has passed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
