@@ -1,0 +1,79 @@
+//! `POST /api/v1/auth/register`: a new account, for whoever reads the mails of its address.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http_function::{Call, Problem, Reply, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use users::UserError;
+use users::captcha::{GivenCode, Scene};
+use users::email::Email;
+use users::password::Password;
+use users::table::Registrations;
+use users::user::{User, Username};
+
+fn main() -> ExitCode {
+    http_function::open(|cloud| async move { Registrations::from_env(&cloud) }, register)
+}
+
+#[derive(Deserialize)]
+struct Registration {
+    username: Option<String>,
+    password: Option<Password>,
+    password_repeat: Option<Password>,
+    email: Option<String>,
+    captcha: Option<GivenCode>,
+}
+
+async fn register(registrations: Arc<Registrations>, call: Call) -> Result<Reply, Problem> {
+    let (username, password, email, code) = wanted(call.json().map_err(|p| p.fail_code("INVALID_PARAM"))?)?;
+
+    // The captcha comes before the address: only who reads its mails is told whether it has an account.
+    let captcha = registrations
+        .captcha_of(&email)
+        .await?
+        .ok_or(UserError::CaptchaNotFound)?;
+    captcha.open_to_a_try(Scene::Register, call.now())?;
+    registrations.take_try(&captcha).await?;
+    if !captcha.code.is(&code) {
+        return Err(UserError::CaptchaWrong.into());
+    }
+
+    let user = User::new(username, email, password.hash().map_err(UserError::from)?, call.now());
+    registrations.register(&user, &captcha).await?;
+    Reply::bare(StatusCode::OK, json!({"success": true, "user_id": user.id}))
+}
+
+/// The registration, if it is acceptable so far; checked in the order in which clients expect the refusals.
+fn wanted(given: Registration) -> Result<(Username, Password, Email, GivenCode), UserError> {
+    let (username, email) = (given.username.unwrap_or_default(), given.email.unwrap_or_default());
+    let (password, repeated) = (
+        given.password.unwrap_or_default(),
+        given.password_repeat.unwrap_or_default(),
+    );
+    let captcha = given.captcha.unwrap_or_default();
+    let empty = [
+        ("username", username.is_empty()),
+        ("password", password.is_empty()),
+        ("password_repeat", repeated.is_empty()),
+        ("email", email.is_empty()),
+        ("captcha", captcha.is_empty()),
+    ];
+    let missing: Vec<_> = empty
+        .into_iter()
+        .filter(|(_, empty)| *empty)
+        .map(|(name, _)| name)
+        .collect();
+    if !missing.is_empty() {
+        return Err(UserError::Missing(missing));
+    }
+    if password != repeated {
+        return Err(UserError::PasswordsDiffer);
+    }
+    let username: Username = username.parse()?;
+    if let Some(weakness) = password.weakness() {
+        return Err(UserError::WeakPassword(weakness));
+    }
+    Ok((username, password, email.parse()?, captcha))
+}
