@@ -99,7 +99,8 @@ pub(crate) async fn set_up(platform: &Platform, data: &Path) -> Result<(), DemoE
         .name
         .clone();
     let marker = data.join(MARKER);
-    if !marker.exists() {
+    let interrupted = marker.exists();
+    if !interrupted {
         let found = dynamodb(platform, "Scan", json!({ "TableName": users, "Limit": 1 })).await?;
         if found["Count"] != 0 {
             return Ok(());
@@ -117,7 +118,9 @@ pub(crate) async fn set_up(platform: &Platform, data: &Path) -> Result<(), DemoE
         client: Client::builder(TokioExecutor::new()).build_http(),
     };
     for person in PEOPLE {
-        demo.register(person).await?;
+        if !interrupted || demo.log_in(person).await?.is_none() {
+            demo.register(person).await?;
+        }
     }
     let administrator = demo
         .log_in("admin")
@@ -127,7 +130,7 @@ pub(crate) async fn set_up(platform: &Platform, data: &Path) -> Result<(), DemoE
         "TableName": users,
         "Key": { "user_uuid": { "S": administrator.user_id } },
         "UpdateExpression": "SET privilege = :administrator",
-        "ExpressionAttributeValues": { ":administrator": { "N": "1" } },
+        "ExpressionAttributeValues": { ":administrator": { "S": "administrator" } },
     });
     dynamodb(platform, "UpdateItem", appointment).await?;
     let seller = demo
@@ -160,9 +163,6 @@ struct Session {
 
 impl Demo<'_> {
     async fn register(&self, person: &str) -> Result<(), DemoError> {
-        if self.log_in(person).await?.is_some() {
-            return Ok(());
-        }
         let email = email(person);
         let wish = json!({ "scene": "register", "email": email });
         self.expect(Method::POST, "/api/v1/captcha", None, Some(wish)).await?;

@@ -232,7 +232,7 @@ impl World {
         let mails = self.get("/_local/mails").expect(200).await.json();
         let mails = mails["mails"].as_array().unwrap().clone();
         let mail = mails.iter().rev().find(|mail| mail.to_string().contains(email)).expect("a mail with a captcha");
-        let text = mail.to_string();
+        let text = mail["text"].as_str().unwrap_or_default();
         let digits: Vec<&str> = text.split(|c: char| !c.is_ascii_digit()).filter(|run| run.len() == 6).collect();
         (*digits.first().unwrap_or_else(|| panic!("no captcha in {text}"))).to_owned()
     }
