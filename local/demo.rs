@@ -133,6 +133,14 @@ pub(crate) async fn set_up(platform: &Platform, data: &Path) -> Result<(), DemoE
         "ExpressionAttributeValues": { ":administrator": { "S": "administrator" } },
     });
     dynamodb(platform, "UpdateItem", appointment).await?;
+    // Only the users' own code knows how a privilege is stored; a change there must not go unnoticed here.
+    if demo
+        .log_in("admin")
+        .await?
+        .is_none_or(|session| !session.is_administrator)
+    {
+        return Err(refused("appointment of the administrator", "privilege 0"));
+    }
     let seller = demo
         .log_in("seller")
         .await?
@@ -159,6 +167,7 @@ struct Demo<'a> {
 struct Session {
     user_id: String,
     token: String,
+    is_administrator: bool,
 }
 
 impl Demo<'_> {
@@ -211,8 +220,12 @@ impl Demo<'_> {
             (Some(user_id), Some(token)) => Ok(Some(Session {
                 user_id: user_id.to_owned(),
                 token: token.to_owned(),
+                is_administrator: answer["privilege"] == 1,
             })),
-            _ => Err(refused(&format!("POST {path}"), &format!("{status} {answer}"))),
+            _ => Err(refused(
+                &format!("POST {path}"),
+                &format!("{status} {}", answer["message"]),
+            )),
         }
     }
 

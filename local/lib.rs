@@ -92,7 +92,8 @@ pub enum Source {
 }
 
 impl Options {
-    /// A platform for one test: any free port, nothing kept, no demo, the workspace's own template.
+    /// A platform for one test: any free port, nothing kept, no demo, the workspace's own template. With `CFMP_SHOW_LOGS`
+    /// in the environment the functions' logs are shown, which helps with a test that fails.
     #[must_use]
     pub fn test() -> Options {
         Options {
@@ -102,7 +103,7 @@ impl Options {
             functions: Source::Cargo { release: false },
             edge: true,
             demo: false,
-            show_logs: false,
+            show_logs: std::env::var_os("CFMP_SHOW_LOGS").is_some(),
         }
     }
 }

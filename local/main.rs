@@ -8,6 +8,7 @@ use cfmp::{Data, Options, Platform, Source, StartError, cargo_build};
 use clap::Parser;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 
 /// Runs the whole of CFMP on this machine: builds the functions, serves the HTTP API, keeps tables and queues.
 #[derive(Debug, Parser)]
@@ -40,6 +41,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn")))
+        .init();
     let outcome = match Runtime::new() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(arguments));

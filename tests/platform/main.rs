@@ -385,3 +385,28 @@ async fn what_can_not_be_started_says_why_in_one_line() {
     .unwrap_err();
     assert!(matches!(missing, StartError::NoSuchBinary { .. }), "{missing}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuilt_function_is_started_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let binary = folder.path().join("probe");
+    let build = || {
+        // As cargo does: another file takes the name.
+        let next = folder.path().join("next");
+        std::fs::copy(built().join("probe"), &next).unwrap();
+        std::fs::rename(next, &binary).unwrap();
+    };
+    build();
+    let functions = Source::Built(Binaries::from([("probe".to_owned(), binary.clone())]));
+    let platform = Platform::start(Options { functions, ..options() }).await.unwrap();
+    let mut pids = Vec::new();
+    for rebuilt in [false, false, true] {
+        if rebuilt {
+            build();
+        }
+        pids.push(body(&invoke(&platform, "lonely", json!({"do": "look"})).await)["pid"].clone());
+    }
+    assert_eq!(pids[0], pids[1]);
+    assert_ne!(pids[1], pids[2]);
+    platform.stop().await;
+}
