@@ -58,7 +58,7 @@ async fn create_product(products: Arc<AddProducts>, call: Call) -> Result<Reply,
     products.insert(&product).await?;
 
     Ok(Reply::created(
-        "The product is on sale.",
+        "商品发布成功",
         ProductView::of(product, call.zone()),
     )?)
 }

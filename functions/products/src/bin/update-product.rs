@@ -69,14 +69,14 @@ async fn update_product(products: Arc<ChangeProducts>, call: Call) -> Result<Rep
             .of_seller(seller)?;
         let Some(edited) = product.edited(edit.clone(), call.now())? else {
             return Ok(Reply::ok(
-                "Nothing has changed.",
+                "商品没有变化",
                 ProductView::of(product, call.zone()),
             )?);
         };
         match products.replace(&edited).await {
             Ok(()) => {
                 return Ok(Reply::ok(
-                    "The product is changed.",
+                    "商品修改成功",
                     ProductView::of(edited, call.zone()),
                 )?);
             }

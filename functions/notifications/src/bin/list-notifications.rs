@@ -1,0 +1,66 @@
+//! `GET /api/notifications`: what the caller was told, newest first, and how much of it he has not read.
+//!
+//! Filters: `type` (number or word), `read` (true or false), `unread_only`. One read of the index `by-created`, which
+//! holds just what filters and counts need, and one batch for the page.
+
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use http_function::{Call, Reply};
+use notifications::error::NotificationError;
+use notifications::inbox::{Filter, Unread};
+use notifications::table::ReadNotifications;
+use notifications::view::NotificationView;
+use serde_json::json;
+
+/// Notifications on a page, if nobody says otherwise.
+const PAGE_SIZE: u32 = 10;
+
+fn main() -> ExitCode {
+    http_function::open(ReadNotifications::from_env, list_notifications)
+}
+
+async fn list_notifications(notifications: Arc<ReadNotifications>, call: Call) -> Result<Reply, NotificationError> {
+    let user = call.user()?.id;
+    let request = call.page(PAGE_SIZE)?;
+    let filter = Filter {
+        kind: call.query_parameter("type")?,
+        is_read: call.query_parameter::<Flag>("read")?.map(|Flag(flag)| flag),
+        unread_only: call
+            .query_parameter::<Flag>("unread_only")?
+            .is_some_and(|Flag(flag)| flag),
+    };
+
+    let entries = notifications.entries(user).await?;
+    let unread = Unread::count(entries.iter().filter(|entry| !entry.is_read).map(|entry| entry.kind));
+    let ids = request.cut(filter.among(entries));
+    let page = notifications.find_all(user, &ids.entries).await?;
+
+    let shown = page
+        .into_iter()
+        .map(|notification| NotificationView::of(notification, call.zone()))
+        .collect();
+    let unread_count = ("unread_count", json!(unread.total()));
+    Ok(Reply::list_with(
+        &call,
+        "查询成功",
+        &ids.with_entries(shown),
+        &[unread_count],
+    )?)
+}
+
+/// Yes or no, in the spellings that clients use.
+struct Flag(bool);
+
+impl FromStr for Flag {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" => Ok(Self(true)),
+            "false" | "0" => Ok(Self(false)),
+            _ => Err("must be true or false"),
+        }
+    }
+}
