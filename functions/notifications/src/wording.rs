@@ -295,8 +295,11 @@ mod tests {
         }
     }
 
-    /// Every event in every shape that makes a difference: its name, and the titles for the buyer and the seller.
-    fn every_event() -> Vec<(&'static str, Envelope<News>, Option<&'static str>, Option<&'static str>)> {
+    /// The name of an event, the event, and the titles for the buyer and the seller.
+    type Sample = (&'static str, Envelope<News>, Option<&'static str>, Option<&'static str>);
+
+    /// Every event in every shape that makes a difference.
+    fn every_event() -> Vec<Sample> {
         let at = Timestamp::from_millis(1_767_225_600_000);
         let (payment_uuid, refund_uuid, amount) = (PaymentId::random(), RefundId::random(), order().total);
         let mut all = vec![

@@ -57,8 +57,5 @@ async fn create_product(products: Arc<AddProducts>, call: Call) -> Result<Reply,
     let product = Product::put_up(ProductId::random(), seller, draft, call.now());
     products.insert(&product).await?;
 
-    Ok(Reply::created(
-        "商品发布成功",
-        ProductView::of(product, call.zone()),
-    )?)
+    Ok(Reply::created("商品发布成功", ProductView::of(product, call.zone()))?)
 }

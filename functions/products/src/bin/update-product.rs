@@ -68,17 +68,11 @@ async fn update_product(products: Arc<ChangeProducts>, call: Call) -> Result<Rep
             .ok_or(ProductError::NotFound)?
             .of_seller(seller)?;
         let Some(edited) = product.edited(edit.clone(), call.now())? else {
-            return Ok(Reply::ok(
-                "商品没有变化",
-                ProductView::of(product, call.zone()),
-            )?);
+            return Ok(Reply::ok("商品没有变化", ProductView::of(product, call.zone()))?);
         };
         match products.replace(&edited).await {
             Ok(()) => {
-                return Ok(Reply::ok(
-                    "商品修改成功",
-                    ProductView::of(edited, call.zone()),
-                )?);
+                return Ok(Reply::ok("商品修改成功", ProductView::of(edited, call.zone()))?);
             }
             Err(TableError::ConditionFailed) => {}
             Err(error) => return Err(error.into()),
