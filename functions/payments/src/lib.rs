@@ -1,1 +1,17 @@
-//! placeholder
+#![doc = include_str!("../README.md")]
+
+pub mod announcements;
+pub mod cashier;
+pub mod error;
+pub mod head;
+pub mod ledger;
+pub mod orders;
+pub mod payment;
+pub mod provider;
+pub mod providers;
+pub mod refund;
+pub mod refunds;
+pub mod sandbox;
+pub mod status;
+pub mod table;
+pub mod view;

@@ -1,0 +1,34 @@
+//! `POST /api/payment/{payment_uuid}/cancel`: the buyer calls off an attempt that is still open. His order stays, and can
+//! be paid by another one.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use cloud::{Cloud, StartError};
+use http_function::{Call, Reply};
+use payments::cashier::Cashier;
+use payments::error::PaymentError;
+use payments::status::Status;
+use payments::view;
+
+async fn open(cloud: Cloud) -> Result<Cashier, StartError> {
+    Cashier::from_env(&cloud).await
+}
+
+fn main() -> ExitCode {
+    http_function::open(open, cancel_payment)
+}
+
+async fn cancel_payment(cashier: Arc<Cashier>, call: Call) -> Result<Reply, PaymentError> {
+    let user = call.user()?.id;
+    let id = call.path_parameter("payment_uuid")?;
+
+    let payment = cashier.payments().read().find_for(id, user).await?;
+    // Closed at the provider first: where that says it is paid, that counts.
+    let payment = cashier.close(payment, call.now()).await?;
+
+    match payment.status() {
+        Status::Closed => Ok(Reply::ok("支付已取消", view::payment_found(&payment, call.zone()))?),
+        status => Err(PaymentError::NotCancellable { id, status }),
+    }
+}

@@ -1,0 +1,111 @@
+//! `POST /api/payment/create`: the buyer of an order starts to pay it.
+//!
+//! Clients repeat this at every click, so it opens an attempt only where none is live. `PaymentSucceeded` comes later, from
+//! the table's stream, when the provider says so.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use cloud::{Cloud, StartError};
+use contracts::payments::PaymentMethod;
+use http_function::{Call, Reply};
+use kernel::{Money, OrderId, PaymentId, Text};
+use payments::cashier::{Cashier, Wish};
+use payments::error::PaymentError;
+use payments::orders::{Orders, payable};
+use payments::payment::Payment;
+use payments::view;
+use serde::Deserialize;
+use service_client::Services;
+
+struct Desk {
+    cashier: Cashier,
+    orders: Orders,
+}
+
+impl Desk {
+    async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
+        let (cashier, services) = tokio::try_join!(Cashier::from_env(&cloud), Services::from_env(&cloud))?;
+        Ok(Self {
+            cashier,
+            orders: Orders::new(services),
+        })
+    }
+}
+
+/// `order_id` is accepted and not read: the order is the one of `order_uuid`.
+#[derive(Deserialize)]
+struct Request {
+    order_uuid: OrderId,
+    payment_method: PaymentMethod,
+    amount: Money,
+    /// Checked, but what the buyer reads at the provider is the order's own title.
+    #[serde(default, rename = "payment_subject")]
+    _subject: Option<Text<0, 256>>,
+}
+
+fn main() -> ExitCode {
+    http_function::open(Desk::from_env, create_payment)
+}
+
+async fn create_payment(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentError> {
+    // 1. Who pays what, and how.
+    let user = call.user()?.id;
+    let request: Request = call.json()?;
+    let key = call.idempotency_key()?;
+    let id = key
+        .as_ref()
+        .map(|key| PaymentId::derived(&[&user.to_string(), key.as_str()]));
+    let fingerprint = key.map(|_| call.fingerprint());
+
+    // 2. Read the order, what is known of its payments, and an earlier payment of the same key, all at once.
+    let payments = desk.cashier.payments().read();
+    let (order, head, earlier) = tokio::join!(
+        desk.orders.find(request.order_uuid),
+        payments.head(request.order_uuid),
+        find_earlier(&desk, id),
+    );
+    if let Some(earlier) = earlier? {
+        if earlier.fingerprint != fingerprint {
+            return Err(PaymentError::KeyReused);
+        }
+        return answer(&desk.cashier.offer(earlier, call.now()).await?, false, &call);
+    }
+
+    // 3. Check owner, state and amount of the order.
+    let order = payable(order?, user, request.amount, call.now())?;
+
+    // 4. Open the attempt at the provider, unless one is live.
+    let method = request.payment_method;
+    let provider = desk
+        .cashier
+        .providers()
+        .taking(method)
+        .ok_or(PaymentError::MethodUnavailable)?;
+    let wish = Wish {
+        id: id.unwrap_or_else(PaymentId::random),
+        fingerprint,
+        user,
+        order,
+        method,
+    };
+    let (payment, is_new) = desk.cashier.attempt(&wish, provider, head?, call.now()).await?;
+    answer(&payment, is_new, &call)
+}
+
+async fn find_earlier(desk: &Desk, id: Option<PaymentId>) -> Result<Option<Payment>, PaymentError> {
+    match id {
+        Some(id) => desk.cashier.payments().read().find(id).await,
+        None => Ok(None),
+    }
+}
+
+fn answer(payment: &Payment, is_new: bool, call: &Call) -> Result<Reply, PaymentError> {
+    let view = view::payment_opened(payment, call.zone());
+    let reply = if is_new {
+        Reply::created("支付创建成功", view)
+    } else {
+        Reply::ok("支付已存在", view)
+    };
+    Ok(reply?)
+}

@@ -1,0 +1,183 @@
+//! `/api/payment/callback/{payment_method}`: what comes from outside about a payment.
+//!
+//! - `POST` by a provider: its signed notification, answered in its own words, and only once its result is stored.
+//! - `POST` by the front-end's "simulated payment" button, with the buyer's token: asks the sandbox to be paid. Only where
+//!   the sandbox is enabled.
+//! - `GET` by the buyer's browser on its way back: proves nothing, so the provider is asked.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use cloud::{Cloud, StartError};
+use contracts::payments::PaymentMethod;
+use http_function::{Call, Problem, Reply, StatusCode};
+use kernel::{OrderId, PaymentId};
+use payments::cashier::Cashier;
+use payments::error::PaymentError;
+use payments::provider::{CallbackError, Handled, Provider, ProviderName};
+use payments::sandbox::Sandbox;
+use payments::status::Status;
+use serde::Deserialize;
+use serde_json::json;
+
+struct Desk {
+    cashier: Cashier,
+    /// Page of the front-end to which returning browsers are sent.
+    return_page: Option<String>,
+}
+
+impl Desk {
+    async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
+        let return_page = cloud.settings().optional("PAYMENT_RETURN_PAGE");
+        Ok(Self {
+            cashier: Cashier::from_env(&cloud).await?,
+            return_page,
+        })
+    }
+}
+
+/// What the front-end's button sends. `total_amount` and `payment_id` are not read.
+#[derive(Deserialize)]
+struct SimulatedPayment {
+    order_uuid: OrderId,
+    payment_uuid: PaymentId,
+    status: u8,
+}
+
+/// The `sign` by which a simulated payment is recognised. It proves nothing; the buyer's token does.
+const SIMULATED: &str = "simulated_signature";
+/// Number of the status "success".
+const SUCCESS: u8 = 2;
+
+fn main() -> ExitCode {
+    http_function::open(Desk::from_env, payment_callback)
+}
+
+async fn payment_callback(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentError> {
+    if !call.changes_something() {
+        return welcome_back(&desk, &call).await;
+    }
+    match desk.cashier.providers().sandbox() {
+        Some(sandbox) if is_simulated(&call) => simulate(&desk, sandbox, &call).await,
+        _ => notified(&desk, &call).await,
+    }
+}
+
+async fn notified(desk: &Desk, call: &Call) -> Result<Reply, PaymentError> {
+    let method: PaymentMethod = call.path_parameter("payment_method")?;
+    let provider = desk.cashier.providers().taking(method).ok_or_else(not_genuine)?;
+    let handled = match provider.parse_callback(call.headers(), call.raw_body(), call.now()) {
+        Ok(seen) => match desk.cashier.apply(&seen, call.now()).await {
+            Ok(_) => Handled::Stored,
+            Err(PaymentError::NotFound) => {
+                tracing::error!(payment = %seen.payment, "a provider speaks of a payment that is not ours");
+                Handled::UnknownTrade
+            }
+            Err(error) => {
+                tracing::error!(payment = %seen.payment, cause = %error, "a callback could not be stored");
+                Handled::NotStored
+            }
+        },
+        Err(error @ CallbackError::NotGenuine(_)) => {
+            tracing::warn!(cause = %error, "a callback is not genuine");
+            Handled::NotGenuine
+        }
+        Err(error @ CallbackError::NotUnderstood(_)) => {
+            tracing::error!(cause = %error, "a provider's callback is not understood");
+            Handled::NotUnderstood
+        }
+    };
+    Ok(acknowledge(provider, handled))
+}
+
+fn acknowledge(provider: &dyn Provider, handled: Handled) -> Reply {
+    let acknowledgement = provider.ack(handled);
+    Reply::text(acknowledgement.status, acknowledgement.text)
+}
+
+/// Without a provider nobody can have signed anything.
+fn not_genuine() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "bad-signature",
+        "This callback is not genuine.",
+    )
+}
+
+fn is_simulated(call: &Call) -> bool {
+    #[derive(Deserialize)]
+    struct Sign {
+        sign: String,
+    }
+    serde_json::from_slice::<Sign>(call.raw_body()).is_ok_and(|body| body.sign == SIMULATED)
+}
+
+async fn simulate(desk: &Desk, sandbox: &Sandbox, call: &Call) -> Result<Reply, PaymentError> {
+    let user = call.user()?.id;
+    call.path_parameter::<PaymentMethod>("payment_method")?;
+    let request: SimulatedPayment = call.json()?;
+    if request.status != SUCCESS {
+        return Err(Problem::invalid_field("status", format!("must be {SUCCESS}")).into());
+    }
+    let payment = desk
+        .cashier
+        .payments()
+        .read()
+        .find_for(request.payment_uuid, user)
+        .await?;
+    if payment.order != request.order_uuid || payment.provider != ProviderName::Sandbox {
+        return Err(PaymentError::NotFound);
+    }
+
+    let id = payment.id;
+    let payment = match payment.status().is_open() {
+        true => match sandbox.pay(&payment).await? {
+            Some(seen) => desk.cashier.apply(&seen, call.now()).await?,
+            None => desk.cashier.query(payment, call.now()).await?,
+        },
+        false => payment,
+    };
+    match payment.status() {
+        Status::Paid => {
+            let body = json!({"success": true, "status": "success", "code": 200, "message": "支付成功"});
+            Ok(Reply::bare(StatusCode::OK, body)?)
+        }
+        status => Err(PaymentError::NotPayable { id, status }),
+    }
+}
+
+/// Whatever the browser claims, only the provider's answer counts. Anonymous: the browser may have lost its log-in.
+async fn welcome_back(desk: &Desk, call: &Call) -> Result<Reply, PaymentError> {
+    call.path_parameter::<PaymentMethod>("payment_method")?;
+    let known = match call.query_parameter::<PaymentId>("out_trade_no")? {
+        Some(id) => desk.cashier.payments().read().find(id).await?,
+        None => None,
+    };
+    let payment = match known {
+        Some(payment) if payment.status().is_open() => {
+            match desk.cashier.query(payment.clone(), call.now()).await {
+                Ok(payment) => Some(payment),
+                // The notification, or the next scheduled question, brings the result.
+                Err(PaymentError::Provider(silence)) => {
+                    tracing::warn!(payment = %payment.id, cause = %silence, "a returning browser was not answered");
+                    Some(payment)
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        other => other,
+    };
+    let status = payment.as_ref().map(|payment| payment.status().client_word());
+    let order = payment.as_ref().map(|payment| payment.order);
+    match &desk.return_page {
+        Some(page) => {
+            let mark = if page.contains('?') { '&' } else { '?' };
+            let url = match (order, status) {
+                (Some(order), Some(status)) => format!("{page}{mark}order_uuid={order}&status={status}"),
+                _ => page.clone(),
+            };
+            Ok(Reply::redirect(StatusCode::SEE_OTHER, &url)?)
+        }
+        None => Ok(Reply::ok("支付结果", json!({"order_uuid": order, "status": status}))?),
+    }
+}

@@ -1,0 +1,239 @@
+//! Payments at their providers: opening, asking, closing, and the one path by which what a provider says becomes state.
+
+use cloud::{Cloud, StartError};
+use contracts::orders::OrderForServices;
+use contracts::payments::PaymentMethod;
+use kernel::{PaymentId, Timestamp, UserId};
+
+use crate::error::PaymentError;
+use crate::head::Head;
+use crate::ledger::Ledger;
+use crate::payment::{Decision, Payment, State};
+use crate::provider::{Closing, Observation, Provider, ProviderName, Queried};
+use crate::providers::Providers;
+use crate::status::Status;
+use crate::table::WritePayments;
+
+/// Takes payments.
+#[derive(Debug)]
+pub struct Cashier {
+    payments: WritePayments,
+    providers: Providers,
+}
+
+/// A wish to pay an order.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Id of the attempt, if one has to be opened.
+    pub id: PaymentId,
+    /// Fingerprint of the request, if it may be repeated.
+    pub fingerprint: Option<String>,
+    /// Who pays.
+    pub user: UserId,
+    /// What.
+    pub order: OrderForServices,
+    /// How.
+    pub method: PaymentMethod,
+}
+
+/// How often opening an attempt is decided anew when others keep opening and closing attempts for the same order.
+const ATTEMPTS: usize = 5;
+
+impl Cashier {
+    /// Reads the settings of tables and providers.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            payments: WritePayments::from_env(cloud)?,
+            providers: Providers::from_env(cloud).await?,
+        })
+    }
+
+    /// The tables.
+    #[must_use]
+    pub fn payments(&self) -> &WritePayments {
+        &self.payments
+    }
+
+    /// The providers.
+    #[must_use]
+    pub fn providers(&self) -> &Providers {
+        &self.providers
+    }
+
+    /// The live attempt to pay the order by the method wished for: the one there is, or a new one once an attempt by
+    /// another method is closed. `head` is what was known of the order's attempts. Says whether it is new.
+    ///
+    /// # Errors
+    /// [`PaymentError::AlreadyPaid`], [`PaymentError::UnderReview`], [`PaymentError::Provider`],
+    /// [`PaymentError::ChangedMeanwhile`].
+    pub async fn attempt(
+        &self,
+        wish: &Wish,
+        provider: &dyn Provider,
+        head: Option<Head>,
+        now: Timestamp,
+    ) -> Result<(Payment, bool), PaymentError> {
+        let order = wish.order.order_uuid;
+        let mut head = head;
+        for _ in 0..ATTEMPTS {
+            if head.as_ref().is_some_and(|head| !head.paid.is_empty()) {
+                return Err(PaymentError::AlreadyPaid(order));
+            }
+            match head.as_ref().and_then(|head| head.live) {
+                Some(live) => {
+                    if let Some(live) = self.payments.read().find(live).await?
+                        && let Some(same) = self.settle_live(wish, live, now).await?
+                    {
+                        return Ok((same, false));
+                    }
+                }
+                None => {
+                    let payment = new_payment(wish, provider.name(), now);
+                    if self.payments.begin(&payment, head.as_ref()).await? {
+                        return Ok((self.offer(payment, now).await?, true));
+                    }
+                }
+            }
+            head = self.payments.read().head(order).await?;
+        }
+        Err(PaymentError::ChangedMeanwhile(wish.id))
+    }
+
+    /// The live attempt if it is what is wished for; otherwise it is closed, to make room.
+    async fn settle_live(&self, wish: &Wish, live: Payment, now: Timestamp) -> Result<Option<Payment>, PaymentError> {
+        let status = live.status();
+        if status == Status::Mismatch {
+            return Err(PaymentError::UnderReview(live.id));
+        }
+        if !status.is_open() {
+            return Ok(None);
+        }
+        if live.method == wish.method {
+            // Two requests with one key but different bodies met here; the later one has not seen the earlier one stored.
+            if live.id == wish.id && live.fingerprint != wish.fingerprint {
+                return Err(PaymentError::KeyReused);
+            }
+            return self.offer(live, now).await.map(Some);
+        }
+        match self.close(live, now).await?.status() {
+            Status::Paid => Err(PaymentError::AlreadyPaid(wish.order.order_uuid)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Gets the provider's offer for a payment that has none yet, also when asking for it was cut off earlier.
+    ///
+    /// # Errors
+    /// [`PaymentError::Provider`]: the payment stays, the next request asks again under the same number.
+    pub async fn offer(&self, payment: Payment, now: Timestamp) -> Result<Payment, PaymentError> {
+        if payment.status() != Status::Created {
+            return Ok(payment);
+        }
+        let offer = self.providers.named(payment.provider)?.create(&payment).await?;
+        self.payments
+            .change(payment.id, |payment| Ok(payment.offered(offer.clone(), now)))
+            .await
+    }
+
+    /// The one path from what was seen at a provider to what is stored. Seeing the same again changes nothing.
+    ///
+    /// # Errors
+    /// [`PaymentError::NotFound`] for a trade that is not ours; [`PaymentError::Table`].
+    pub async fn apply(&self, seen: &Observation, now: Timestamp) -> Result<Payment, PaymentError> {
+        let payment = self
+            .payments
+            .change(seen.payment, |payment| Ok(payment.observed(seen, now)))
+            .await?;
+        if payment.status() == Status::Mismatch {
+            tracing::error!(payment = %payment.id, order = %payment.order, "money came that does not match; a person decides");
+        }
+        Ok(payment)
+    }
+
+    /// Asks the provider about a payment and applies the answer.
+    ///
+    /// # Errors
+    /// [`PaymentError::Provider`].
+    pub async fn query(&self, payment: Payment, now: Timestamp) -> Result<Payment, PaymentError> {
+        match self.providers.named(payment.provider)?.query(&payment).await {
+            Queried::Found(seen) => self.apply(&seen, now).await,
+            Queried::NotFound => Ok(payment),
+            Queried::Unknown(silence) => Err(silence.into()),
+        }
+    }
+
+    /// Ends an open payment: first at its provider, then here. If it is paid there, that is applied instead. Look at the
+    /// status of what comes back.
+    ///
+    /// # Errors
+    /// [`PaymentError::Provider`]: nothing changed.
+    pub async fn close(&self, payment: Payment, now: Timestamp) -> Result<Payment, PaymentError> {
+        if !payment.status().is_open() {
+            return Ok(payment);
+        }
+        match self.providers.named(payment.provider)?.close(&payment).await {
+            // A provider that does not know the trade may learn of it yet: money that comes then is late and goes back.
+            Closing::Closed | Closing::NotFound => {
+                self.payments.change(payment.id, |payment| Ok(payment.ended(now))).await
+            }
+            Closing::AlreadyPaid => self.query(payment, now).await,
+            Closing::Unknown(silence) => Err(silence.into()),
+        }
+    }
+
+    /// What time alone does to an open payment: a question in case the callback was lost, and the end when it is overdue.
+    ///
+    /// # Errors
+    /// [`PaymentError::Provider`]: it stays due.
+    pub async fn resume(&self, id: PaymentId, now: Timestamp) -> Result<(), PaymentError> {
+        let Some(payment) = self.payments.read().find(id).await? else {
+            return Ok(());
+        };
+        // The index may lag behind.
+        if payment.due_at().is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        let payment = self.query(payment, now).await?;
+        if payment.is_overdue(now) {
+            self.close(payment, now).await?;
+        } else {
+            self.payments.change(id, |payment| Ok(payment.checked(now))).await?;
+        }
+        Ok(())
+    }
+
+    /// The order completed: what this payment holds is the seller's.
+    ///
+    /// # Errors
+    /// [`PaymentError::NotFound`], [`PaymentError::Table`].
+    pub async fn release(&self, id: PaymentId, now: Timestamp) -> Result<Payment, PaymentError> {
+        self.payments
+            .change(id, |payment: &Payment| -> Result<Decision, PaymentError> {
+                Ok(payment.released(now)?)
+            })
+            .await
+    }
+}
+
+fn new_payment(wish: &Wish, provider: ProviderName, now: Timestamp) -> Payment {
+    Payment {
+        id: wish.id,
+        order: wish.order.order_uuid,
+        user: wish.user,
+        amount: wish.order.total_amount,
+        method: wish.method,
+        provider,
+        subject: wish.order.title.clone(),
+        created_at: now,
+        updated_at: now,
+        expires_at: wish.order.payable_until,
+        state: State::Created,
+        ledger: Ledger::default(),
+        checks: 0,
+        fingerprint: wish.fingerprint.clone(),
+        version: 1,
+    }
+}

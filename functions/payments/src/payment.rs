@@ -1,0 +1,488 @@
+//! One attempt to pay an order. Pure: no time is read here, nothing is stored, no provider is asked.
+
+use std::time::Duration;
+
+use contracts::payments::PaymentMethod;
+use kernel::{Money, OrderId, PaymentId, RefundId, Timestamp, UserId};
+
+use crate::ledger::{Ledger, LedgerError};
+use crate::provider::{CURRENCY, Observation, Offer, ProviderName, Receipt, Trade};
+use crate::status::{Event, Outcome, Status};
+
+/// What is true of an attempt in each status, and only there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Noted; the provider's offer is not here.
+    Created,
+    /// With the buyer.
+    Pending {
+        /// How he gets to pay.
+        offer: Offer,
+        /// When the provider is asked next, in case its callback is lost.
+        next_check: Timestamp,
+    },
+    /// Paid.
+    Paid {
+        /// By the provider's word.
+        receipt: Receipt,
+    },
+    /// Called off.
+    Closed,
+    /// Not paid in time.
+    Expired,
+    /// Failed.
+    Failed,
+    /// Money came that is not what was asked for.
+    Mismatch {
+        /// By the provider's word.
+        receipt: Receipt,
+    },
+    /// Paid after it had ended.
+    LatePaid {
+        /// By the provider's word.
+        receipt: Receipt,
+    },
+}
+
+/// One attempt to pay an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// Its id; also the number of its trade at the provider.
+    pub id: PaymentId,
+    /// What it pays.
+    pub order: OrderId,
+    /// Who pays: the order's buyer.
+    pub user: UserId,
+    /// How much.
+    pub amount: Money,
+    /// How.
+    pub method: PaymentMethod,
+    /// Who takes the money.
+    pub provider: ProviderName,
+    /// What the buyer reads at the provider: the order's title.
+    pub subject: String,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Until when it can be paid.
+    pub expires_at: Timestamp,
+    /// Where it stands.
+    pub state: State,
+    /// Where its money is.
+    pub ledger: Ledger,
+    /// How often the provider was asked while it waited.
+    pub checks: u32,
+    /// Fingerprint of the request that opened it under an `Idempotency-Key`.
+    pub fingerprint: Option<String>,
+    /// Counts the changes, from 1.
+    pub version: u64,
+}
+
+/// What becomes of a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// This.
+    Becomes(Box<Payment>),
+    /// Nothing.
+    NothingToDo,
+    /// Nothing, and a person is told: what happened contradicts what is known.
+    Contradicts,
+}
+
+/// The first question to the provider after the offer; each further one waits twice as long.
+const FIRST_CHECK: Duration = Duration::from_secs(60);
+/// Longest wait between two questions.
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+
+impl Payment {
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::Created => Status::Created,
+            State::Pending { .. } => Status::Pending,
+            State::Paid { .. } => Status::Paid,
+            State::Closed => Status::Closed,
+            State::Expired => Status::Expired,
+            State::Failed => Status::Failed,
+            State::Mismatch { .. } => Status::Mismatch,
+            State::LatePaid { .. } => Status::LatePaid,
+        }
+    }
+
+    /// What the provider says about the money, if any came.
+    #[must_use]
+    pub fn receipt(&self) -> Option<&Receipt> {
+        match &self.state {
+            State::Paid { receipt } | State::Mismatch { receipt } | State::LatePaid { receipt } => Some(receipt),
+            State::Created | State::Pending { .. } | State::Closed | State::Expired | State::Failed => None,
+        }
+    }
+
+    /// Whether its time is over.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        now >= self.expires_at
+    }
+
+    /// When it has to be looked at next, because time alone changes it.
+    #[must_use]
+    pub fn due_at(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Created => Some(self.expires_at),
+            State::Pending { next_check, .. } => Some(next_check),
+            _ => None,
+        }
+    }
+
+    /// The provider made its offer.
+    #[must_use]
+    pub fn offered(&self, offer: Offer, now: Timestamp) -> Decision {
+        self.on(
+            Event::Offer,
+            |payment| State::Pending {
+                offer,
+                next_check: payment.check_after(now),
+            },
+            now,
+        )
+    }
+
+    /// What was seen at the provider.
+    #[must_use]
+    pub fn observed(&self, seen: &Observation, now: Timestamp) -> Decision {
+        match &seen.trade {
+            Trade::Waiting => Decision::NothingToDo,
+            Trade::Failed => self.on(Event::Fail, |_| State::Failed, now),
+            Trade::Closed => self.on(Event::Close, |_| State::Closed, now),
+            Trade::Paid(receipt) if receipt.amount == self.amount && receipt.currency == CURRENCY => {
+                let receipt = receipt.clone();
+                let came = |payment: &Self| match payment.status().is_open() {
+                    true => State::Paid { receipt },
+                    false => State::LatePaid { receipt },
+                };
+                match self.on(Event::Pay, came, now) {
+                    Decision::Becomes(mut paid) => {
+                        paid.ledger = paid.ledger.hold(self.amount, now);
+                        Decision::Becomes(paid)
+                    }
+                    other => other,
+                }
+            }
+            Trade::Paid(receipt) | Trade::PaidToAnother(receipt) => {
+                let receipt = receipt.clone();
+                self.on(Event::PayWrongly, |_| State::Mismatch { receipt }, now)
+            }
+        }
+    }
+
+    /// It was closed at the provider: because its time is over, or because somebody wanted it.
+    #[must_use]
+    pub fn ended(&self, now: Timestamp) -> Decision {
+        if self.is_overdue(now) {
+            self.on(Event::Expire, |_| State::Expired, now)
+        } else {
+            self.on(Event::Close, |_| State::Closed, now)
+        }
+    }
+
+    /// The provider was asked and had no news.
+    #[must_use]
+    pub fn checked(&self, now: Timestamp) -> Decision {
+        let State::Pending { offer, .. } = &self.state else {
+            return Decision::NothingToDo;
+        };
+        let mut next = self.changed(now);
+        next.checks = self.checks.saturating_add(1);
+        next.state = State::Pending {
+            offer: offer.clone(),
+            next_check: next.check_after(now),
+        };
+        Decision::Becomes(Box::new(next))
+    }
+
+    /// Promises `amount` to a refund.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotEnough`].
+    pub fn reserve_refund(&self, amount: Money, now: Timestamp) -> Result<Self, LedgerError> {
+        let mut next = self.changed(now);
+        next.ledger = self.ledger.reserve(amount)?;
+        Ok(next)
+    }
+
+    /// A refund went out. `None`: that is known.
+    ///
+    /// # Errors
+    /// [`LedgerError::NotReserved`].
+    pub fn refunded(&self, refund: RefundId, amount: Money, now: Timestamp) -> Result<Option<Self>, LedgerError> {
+        Ok(self.ledger.refund(refund, amount, now)?.map(|ledger| Self {
+            ledger,
+            ..self.changed(now)
+        }))
+    }
+
+    /// The order completed: what is held is the seller's. Late money is not: it goes back to the buyer.
+    ///
+    /// # Errors
+    /// [`LedgerError::Sum`].
+    pub fn released(&self, now: Timestamp) -> Result<Decision, LedgerError> {
+        if self.status() != Status::Paid {
+            return Ok(Decision::NothingToDo);
+        }
+        Ok(match self.ledger.release(now)? {
+            Some(ledger) => Decision::Becomes(Box::new(Self {
+                ledger,
+                ..self.changed(now)
+            })),
+            None => Decision::NothingToDo,
+        })
+    }
+
+    fn on(&self, event: Event, next: impl FnOnce(&Self) -> State, now: Timestamp) -> Decision {
+        match self.status().on(event) {
+            Outcome::NothingToDo => Decision::NothingToDo,
+            Outcome::Contradicts => Decision::Contradicts,
+            Outcome::MovesTo(status) => {
+                let next = Self {
+                    state: next(self),
+                    ..self.changed(now)
+                };
+                debug_assert_eq!(next.status(), status, "{event:?}");
+                Decision::Becomes(Box::new(next))
+            }
+        }
+    }
+
+    fn check_after(&self, now: Timestamp) -> Timestamp {
+        let wait = FIRST_CHECK.saturating_mul(1 << self.checks.min(10)).min(LONGEST_WAIT);
+        now.plus(wait).min(self.expires_at)
+    }
+
+    fn changed(&self, now: Timestamp) -> Self {
+        Self {
+            updated_at: now,
+            version: self.version + 1,
+            ..self.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn payment() -> Payment {
+        Payment {
+            id: PaymentId::random(),
+            order: OrderId::random(),
+            user: UserId::random(),
+            amount: Money::from_fen(1990).unwrap(),
+            method: PaymentMethod::Alipay,
+            provider: ProviderName::Sandbox,
+            subject: "desk lamp".into(),
+            created_at: NOW,
+            updated_at: NOW,
+            expires_at: NOW.plus(Duration::from_secs(1_800)),
+            state: State::Created,
+            ledger: Ledger::default(),
+            checks: 0,
+            fingerprint: None,
+            version: 1,
+        }
+    }
+
+    fn seen(payment: &Payment, trade: Trade) -> Observation {
+        Observation {
+            payment: payment.id,
+            trade,
+        }
+    }
+
+    fn receipt(fen: i64, currency: &str) -> Receipt {
+        Receipt {
+            trade_no: "T1".into(),
+            amount: Money::from_fen(fen).unwrap(),
+            currency: currency.into(),
+            paid_at: NOW,
+        }
+    }
+
+    fn becomes(decision: Decision) -> Payment {
+        match decision {
+            Decision::Becomes(payment) => *payment,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// A payment in each status, reached by what really leads there.
+    fn in_status(status: Status) -> Payment {
+        let fresh = payment();
+        let pending = becomes(fresh.offered(Offer::Redirect("https://pay".into()), NOW));
+        let paid = Trade::Paid(receipt(1990, CURRENCY));
+        let late = fresh.expires_at;
+        match status {
+            Status::Created => fresh,
+            Status::Pending => pending,
+            Status::Paid => becomes(pending.observed(&seen(&pending, paid), NOW)),
+            Status::Closed => becomes(pending.ended(NOW)),
+            Status::Expired => becomes(pending.ended(late)),
+            Status::Failed => becomes(pending.observed(&seen(&pending, Trade::Failed), NOW)),
+            Status::Mismatch => becomes(pending.observed(&seen(&pending, Trade::Paid(receipt(1, CURRENCY))), NOW)),
+            Status::LatePaid => {
+                let expired = becomes(pending.ended(late));
+                becomes(expired.observed(&seen(&expired, paid), late))
+            }
+        }
+    }
+
+    /// The payment follows the machine in every status, for everything that can be seen or done.
+    #[test]
+    fn a_payment_goes_where_its_machine_says() {
+        for status in Status::ALL {
+            let payment = in_status(status);
+            assert_eq!(payment.status(), status);
+            let late = payment.expires_at;
+            let happenings = [
+                (Event::Offer, payment.offered(Offer::QrCode("x".into()), NOW)),
+                (
+                    Event::Pay,
+                    payment.observed(&seen(&payment, Trade::Paid(receipt(1990, CURRENCY))), NOW),
+                ),
+                (
+                    Event::PayWrongly,
+                    payment.observed(&seen(&payment, Trade::Paid(receipt(1991, CURRENCY))), NOW),
+                ),
+                (Event::Fail, payment.observed(&seen(&payment, Trade::Failed), NOW)),
+                (Event::Close, payment.observed(&seen(&payment, Trade::Closed), NOW)),
+                (Event::Close, payment.ended(NOW)),
+                (Event::Expire, payment.ended(late)),
+            ];
+            for (event, decision) in happenings {
+                match (status.on(event), decision) {
+                    (Outcome::MovesTo(next), Decision::Becomes(payment)) => assert_eq!(payment.status(), next),
+                    (Outcome::NothingToDo, Decision::NothingToDo) | (Outcome::Contradicts, Decision::Contradicts) => {}
+                    (outcome, decision) => panic!("{status:?} {event:?}: {outcome:?} but {decision:?}"),
+                }
+            }
+            assert_eq!(
+                payment.observed(&seen(&payment, Trade::Waiting), NOW),
+                Decision::NothingToDo
+            );
+        }
+    }
+
+    #[test]
+    fn money_that_is_not_what_was_asked_for_is_held_for_a_person() {
+        let pending = in_status(Status::Pending);
+        for trade in [
+            Trade::Paid(receipt(1989, CURRENCY)),
+            Trade::Paid(receipt(1990, "USD")),
+            Trade::PaidToAnother(receipt(1990, CURRENCY)),
+        ] {
+            let held = becomes(pending.observed(&seen(&pending, trade), NOW));
+            assert_eq!(held.status(), Status::Mismatch);
+            assert!(held.ledger.entries().is_empty());
+        }
+    }
+
+    #[test]
+    fn the_provider_is_asked_less_and_less_often_and_at_the_end() {
+        let mut pending = in_status(Status::Pending);
+        let mut waits = Vec::new();
+        let mut now = NOW;
+        while let Some(due) = pending.due_at().filter(|due| *due < pending.expires_at) {
+            waits.push(due.since(now).as_secs() / 60);
+            now = due;
+            pending = becomes(pending.checked(now));
+        }
+        assert_eq!(waits, [1, 2, 4, 8]);
+        assert_eq!(pending.due_at(), Some(pending.expires_at));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Offer,
+        Pay(i64),
+        Fail,
+        End { late: bool },
+        Reserve(i64),
+        Settle,
+        Release,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            Just(Step::Offer),
+            prop_oneof![4 => Just(1990), 1 => 1..3000_i64].prop_map(Step::Pay),
+            Just(Step::Fail),
+            any::<bool>().prop_map(|late| Step::End { late }),
+            (1..2200_i64).prop_map(Step::Reserve),
+            Just(Step::Settle),
+            Just(Step::Release),
+        ];
+        prop::collection::vec(step, 0..40)
+    }
+
+    proptest! {
+        /// Whatever happens, refunds stay within what came, nothing is spent twice, and once every promised refund went
+        /// out and the rest was released, or given back where it came late, the entries sum to zero.
+        #[test]
+        fn the_ledger_of_a_finished_payment_sums_to_zero(steps in steps()) {
+            let mut payment = payment();
+            let mut promised: Vec<(RefundId, Money)> = Vec::new();
+            let go_on = |payment: &mut Payment, decision: Decision| if let Decision::Becomes(next) = decision {
+                assert_eq!(next.version, payment.version + 1);
+                assert!(next.ledger.entries().starts_with(payment.ledger.entries()), "append-only");
+                *payment = *next;
+            };
+            let settle = |payment: &mut Payment, promised: &mut Vec<(RefundId, Money)>| {
+                if let Some((refund, amount)) = promised.pop() {
+                    *payment = payment.refunded(refund, amount, NOW).unwrap().unwrap();
+                    assert_eq!(payment.refunded(refund, amount, NOW), Ok(None));
+                }
+            };
+            for step in steps {
+                match step {
+                    Step::Offer => { let d = payment.offered(Offer::QrCode("x".into()), NOW); go_on(&mut payment, d) }
+                    Step::Pay(fen) => {
+                        let d = payment.observed(&seen(&payment, Trade::Paid(receipt(fen, CURRENCY))), NOW);
+                        go_on(&mut payment, d);
+                    }
+                    Step::Fail => { let d = payment.observed(&seen(&payment, Trade::Failed), NOW); go_on(&mut payment, d) }
+                    Step::End { late } => {
+                        let d = payment.ended(if late { payment.expires_at } else { NOW });
+                        go_on(&mut payment, d);
+                    }
+                    Step::Reserve(fen) => {
+                        let amount = Money::from_fen(fen).unwrap();
+                        if let Ok(next) = payment.reserve_refund(amount, NOW) {
+                            promised.push((RefundId::random(), amount));
+                            payment = next;
+                        }
+                    }
+                    Step::Settle => settle(&mut payment, &mut promised),
+                    Step::Release => { let d = payment.released(NOW).unwrap(); go_on(&mut payment, d) }
+                }
+                let captured = payment.ledger.captured().unwrap();
+                prop_assert!(captured.is_zero() || captured == payment.amount);
+                prop_assert!(payment.ledger.refunded().unwrap() <= captured);
+                prop_assert!(payment.ledger.balance().is_ok());
+            }
+            let left = payment.ledger.uncommitted().unwrap();
+            if payment.status() == Status::LatePaid && !left.is_zero() {
+                payment = payment.reserve_refund(left, NOW).unwrap();
+                promised.push((RefundId::random(), left));
+            }
+            while !promised.is_empty() { settle(&mut payment, &mut promised) }
+            let d = payment.released(NOW).unwrap();
+            go_on(&mut payment, d);
+            prop_assert_eq!(payment.ledger.balance(), Ok(Money::ZERO));
+        }
+    }
+}

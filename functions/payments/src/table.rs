@@ -1,0 +1,584 @@
+//! The tables of PaymentService: the only file that knows their attribute names.
+
+use cloud::{Cloud, StartError};
+use contracts::payments::{PaymentMethod, RefundReason};
+use kernel::{Money, OrderId, PaymentId, RefundId, Timestamp, UserId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tables::{Key, Query, Table, TableError, Transaction, due_shard, due_shards};
+
+use crate::error::PaymentError;
+use crate::head::Head;
+use crate::ledger::Ledger;
+use crate::payment::{Decision, Payment, State};
+use crate::provider::{Offer, ProviderName, Receipt};
+use crate::refund::{Refund, RefundStatus};
+use crate::status::Status;
+
+/// A payment as it is stored and as the table's stream carries it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PaymentRecord {
+    payment_uuid: PaymentId,
+    order_uuid: OrderId,
+    user_uuid: UserId,
+    #[serde(with = "kernel::money::fen")]
+    amount: Money,
+    method: PaymentMethod,
+    provider: ProviderName,
+    subject: String,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    expires_at: Timestamp,
+    status: Status,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    offer: Option<Offer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt>,
+    ledger: Ledger,
+    #[serde(default)]
+    checks: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fingerprint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due_shard: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due_at: Option<Timestamp>,
+    version: u64,
+}
+
+impl From<&Payment> for PaymentRecord {
+    fn from(payment: &Payment) -> Self {
+        let offer = match &payment.state {
+            State::Pending { offer, .. } => Some(offer.clone()),
+            _ => None,
+        };
+        Self {
+            payment_uuid: payment.id,
+            order_uuid: payment.order,
+            user_uuid: payment.user,
+            amount: payment.amount,
+            method: payment.method,
+            provider: payment.provider,
+            subject: payment.subject.clone(),
+            created_at: payment.created_at,
+            updated_at: payment.updated_at,
+            expires_at: payment.expires_at,
+            status: payment.status(),
+            offer,
+            receipt: payment.receipt().cloned(),
+            ledger: payment.ledger.clone(),
+            checks: payment.checks,
+            fingerprint: payment.fingerprint.clone(),
+            due_shard: payment.due_at().map(|_| due_shard(payment.id.uuid())),
+            due_at: payment.due_at(),
+            version: payment.version,
+        }
+    }
+}
+
+impl TryFrom<PaymentRecord> for Payment {
+    type Error = TableError;
+
+    /// Reading is parsing: a combination that no payment can have is an error that names the payment, not a default.
+    fn try_from(record: PaymentRecord) -> Result<Self, TableError> {
+        let id = record.payment_uuid;
+        let lacks = |what: &str| TableError::Corrupt {
+            table: "payments".into(),
+            reason: format!("the payment {id} is {} but has no {what}", record.status.word()),
+        };
+        let receipt = record.receipt.ok_or_else(|| lacks("receipt"));
+        let state = match record.status {
+            Status::Created => State::Created,
+            Status::Pending => State::Pending {
+                offer: record.offer.ok_or_else(|| lacks("offer"))?,
+                next_check: record.due_at.ok_or_else(|| lacks("due_at"))?,
+            },
+            Status::Paid => State::Paid { receipt: receipt? },
+            Status::Closed => State::Closed,
+            Status::Expired => State::Expired,
+            Status::Failed => State::Failed,
+            Status::Mismatch => State::Mismatch { receipt: receipt? },
+            Status::LatePaid => State::LatePaid { receipt: receipt? },
+        };
+        Ok(Self {
+            id,
+            order: record.order_uuid,
+            user: record.user_uuid,
+            amount: record.amount,
+            method: record.method,
+            provider: record.provider,
+            subject: record.subject,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            expires_at: record.expires_at,
+            state,
+            ledger: record.ledger,
+            checks: record.checks,
+            fingerprint: record.fingerprint,
+            version: record.version,
+        })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct HeadRecord {
+    order_uuid: OrderId,
+    user_uuid: UserId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    live_payment_uuid: Option<PaymentId>,
+    latest_payment_uuid: PaymentId,
+    paid: Vec<PaymentId>,
+    attempts: u32,
+    version: u64,
+}
+
+impl From<&Head> for HeadRecord {
+    fn from(head: &Head) -> Self {
+        Self {
+            order_uuid: head.order,
+            user_uuid: head.user,
+            live_payment_uuid: head.live,
+            latest_payment_uuid: head.latest,
+            paid: head.paid.clone(),
+            attempts: head.attempts,
+            version: head.version,
+        }
+    }
+}
+
+impl From<HeadRecord> for Head {
+    fn from(record: HeadRecord) -> Self {
+        Self {
+            order: record.order_uuid,
+            user: record.user_uuid,
+            live: record.live_payment_uuid,
+            latest: record.latest_payment_uuid,
+            paid: record.paid,
+            attempts: record.attempts,
+            version: record.version,
+        }
+    }
+}
+
+/// A refund as it is stored and as the table's stream carries it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefundRecord {
+    refund_uuid: RefundId,
+    payment_uuid: PaymentId,
+    order_uuid: OrderId,
+    user_uuid: UserId,
+    #[serde(with = "kernel::money::fen")]
+    amount: Money,
+    #[serde(with = "kernel::money::fen")]
+    paid: Money,
+    reason: RefundReason,
+    provider: ProviderName,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    status: RefundStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    remark: Option<String>,
+    attempts: u32,
+    next_attempt: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due_shard: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    due_at: Option<Timestamp>,
+    version: u64,
+}
+
+impl From<&Refund> for RefundRecord {
+    fn from(refund: &Refund) -> Self {
+        Self {
+            refund_uuid: refund.id,
+            payment_uuid: refund.payment,
+            order_uuid: refund.order,
+            user_uuid: refund.user,
+            amount: refund.amount,
+            paid: refund.paid,
+            reason: refund.reason,
+            provider: refund.provider,
+            created_at: refund.created_at,
+            updated_at: refund.updated_at,
+            status: refund.status,
+            remark: refund.remark.clone(),
+            attempts: refund.attempts,
+            next_attempt: refund.next_attempt,
+            due_shard: refund.due_at().map(|_| due_shard(refund.id.uuid())),
+            due_at: refund.due_at(),
+            version: refund.version,
+        }
+    }
+}
+
+impl From<RefundRecord> for Refund {
+    fn from(record: RefundRecord) -> Self {
+        Self {
+            id: record.refund_uuid,
+            payment: record.payment_uuid,
+            order: record.order_uuid,
+            user: record.user_uuid,
+            amount: record.amount,
+            paid: record.paid,
+            reason: record.reason,
+            provider: record.provider,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+            status: record.status,
+            remark: record.remark,
+            attempts: record.attempts,
+            next_attempt: record.next_attempt,
+            version: record.version,
+        }
+    }
+}
+
+/// What the streams of this service's tables carry. Only refunds have a `refund_uuid`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum StreamRecord {
+    /// From the table of refunds.
+    Refund(Box<RefundRecord>),
+    /// From the table of payments.
+    Payment(Box<PaymentRecord>),
+}
+
+fn payment_key(id: PaymentId) -> Key {
+    Key::of("payment_uuid", id)
+}
+
+fn head_key(order: OrderId) -> Key {
+    Key::of("order_uuid", order)
+}
+
+fn refund_key(id: RefundId) -> Key {
+    Key::of("refund_uuid", id)
+}
+
+/// How often a change is decided anew when others keep changing the same payment.
+const ATTEMPTS: usize = 8;
+
+/// Whether a write took place, or was refused because something had changed.
+fn happened(written: Result<(), TableError>) -> Result<bool, PaymentError> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(TableError::ConditionFailed | TableError::TransactionRefused { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads payments and the heads of orders.
+#[derive(Debug, Clone)]
+pub struct ReadPayments {
+    payments: Table,
+    heads: Table,
+}
+
+impl ReadPayments {
+    /// Reads `PAYMENTS_TABLE` and `ORDER_PAYMENTS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            payments: Table::from_env(cloud, "PAYMENTS_TABLE")?,
+            heads: Table::from_env(cloud, "ORDER_PAYMENTS_TABLE")?,
+        })
+    }
+
+    /// The payment as it is now.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn find(&self, id: PaymentId) -> Result<Option<Payment>, PaymentError> {
+        find_payment(&self.payments, id).await
+    }
+
+    /// The payment, if it is of `user`.
+    ///
+    /// # Errors
+    /// [`PaymentError::NotFound`] for everybody else.
+    pub async fn find_for(&self, id: PaymentId, user: UserId) -> Result<Payment, PaymentError> {
+        self.find(id)
+            .await?
+            .filter(|payment| payment.user == user)
+            .ok_or(PaymentError::NotFound)
+    }
+
+    /// What is known about all attempts to pay `order`, if there were any.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn head(&self, order: OrderId) -> Result<Option<Head>, PaymentError> {
+        let record: Option<HeadRecord> = self.heads.find(&head_key(order)).await?;
+        Ok(record.map(Head::from))
+    }
+}
+
+async fn find_payment(payments: &Table, id: PaymentId) -> Result<Option<Payment>, PaymentError> {
+    let record: Option<PaymentRecord> = payments.find(&payment_key(id)).await?;
+    Ok(record.map(Payment::try_from).transpose()?)
+}
+
+/// Reads and changes payments and the heads of orders.
+#[derive(Debug, Clone)]
+pub struct WritePayments {
+    read: ReadPayments,
+}
+
+impl WritePayments {
+    /// Reads `PAYMENTS_TABLE` and `ORDER_PAYMENTS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            read: ReadPayments::from_env(cloud)?,
+        })
+    }
+
+    /// Reading, for those who also write.
+    #[must_use]
+    pub fn read(&self) -> &ReadPayments {
+        &self.read
+    }
+
+    /// Stores a new payment as the live attempt of its order, whose head was `seen`. `false`: the head was changed
+    /// meanwhile, or the payment exists; nothing was written.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn begin(&self, payment: &Payment, seen: Option<&Head>) -> Result<bool, PaymentError> {
+        let head = Head::with_attempt(seen, payment.order, payment.user, payment.id);
+        let record = HeadRecord::from(&head);
+        let inserted = Transaction::new().insert(
+            &self.read.payments,
+            &payment_key(payment.id),
+            PaymentRecord::from(payment),
+        );
+        let both = match seen {
+            Some(seen) => inserted.replace(&self.read.heads, record, seen.version),
+            None => inserted.insert(&self.read.heads, &head_key(payment.order), record),
+        };
+        happened(both.commit().await)
+    }
+
+    /// Finds the payment, lets `decide` say what becomes of it, and stores that if nobody changed it meanwhile;
+    /// otherwise it is read and decided anew. An attempt that ends makes room in its order's head in the same
+    /// transaction. Answers the payment as it then stands.
+    ///
+    /// # Errors
+    /// [`PaymentError::NotFound`], [`PaymentError::ChangedMeanwhile`], and those of `decide`.
+    pub async fn change(
+        &self,
+        id: PaymentId,
+        decide: impl Fn(&Payment) -> Result<Decision, PaymentError>,
+    ) -> Result<Payment, PaymentError> {
+        for _ in 0..ATTEMPTS {
+            let payment = self.read.find(id).await?.ok_or(PaymentError::NotFound)?;
+            let next = match decide(&payment)? {
+                Decision::Becomes(next) => *next,
+                Decision::NothingToDo => return Ok(payment),
+                Decision::Contradicts => {
+                    let status = payment.status().word();
+                    tracing::error!(payment = %id, status, "the provider contradicts what is known; a person has to look");
+                    return Ok(payment);
+                }
+            };
+            if self.store(&payment, &next).await? {
+                return Ok(next);
+            }
+        }
+        Err(PaymentError::ChangedMeanwhile(id))
+    }
+
+    async fn store(&self, seen: &Payment, next: &Payment) -> Result<bool, PaymentError> {
+        let record = PaymentRecord::from(next);
+        if next.status().occupies_the_order() || !seen.status().occupies_the_order() {
+            return happened(self.read.payments.replace(record, seen.version).await);
+        }
+        let head = self.read.head(next.order).await?.ok_or_else(|| TableError::Corrupt {
+            table: "order payments".into(),
+            reason: format!("the order {} has the payment {} but no head", next.order, next.id),
+        })?;
+        let without = head.without(next.id, next.status() == Status::Paid);
+        let both = Transaction::new()
+            .replace(&self.read.payments, record, seen.version)
+            .replace(&self.read.heads, HeadRecord::from(&without), head.version);
+        happened(both.commit().await)
+    }
+}
+
+/// Reads and changes refunds, and the payments they are taken from.
+#[derive(Debug, Clone)]
+pub struct WriteRefunds {
+    refunds: Table,
+    payments: Table,
+}
+
+impl WriteRefunds {
+    /// Reads `REFUNDS_TABLE` and `PAYMENTS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            refunds: Table::from_env(cloud, "REFUNDS_TABLE")?,
+            payments: Table::from_env(cloud, "PAYMENTS_TABLE")?,
+        })
+    }
+
+    /// The refund as it is now.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn find(&self, id: RefundId) -> Result<Option<Refund>, PaymentError> {
+        let record: Option<RefundRecord> = self.refunds.find(&refund_key(id)).await?;
+        Ok(record.map(Refund::from))
+    }
+
+    /// The payment as it is now.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn payment(&self, id: PaymentId) -> Result<Option<Payment>, PaymentError> {
+        find_payment(&self.payments, id).await
+    }
+
+    /// Stores a new refund together with `payment`, in which its amount is reserved. `false`: one of them was changed
+    /// meanwhile; nothing was written.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn begin(&self, refund: &Refund, payment: &Payment) -> Result<bool, PaymentError> {
+        let both = Transaction::new()
+            .insert(&self.refunds, &refund_key(refund.id), RefundRecord::from(refund))
+            .replace(&self.payments, PaymentRecord::from(payment), payment.version - 1);
+        happened(both.commit().await)
+    }
+
+    /// Stores the refund as `next`. `false`: it was changed meanwhile.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn replace(&self, next: &Refund) -> Result<bool, PaymentError> {
+        happened(self.refunds.replace(RefundRecord::from(next), next.version - 1).await)
+    }
+
+    /// Stores the refund as `next` together with `payment`, whose ledger has its entry. `false`: one of them was changed
+    /// meanwhile; nothing was written.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn settle(&self, next: &Refund, payment: &Payment) -> Result<bool, PaymentError> {
+        let both = Transaction::new()
+            .replace(&self.refunds, RefundRecord::from(next), next.version - 1)
+            .replace(&self.payments, PaymentRecord::from(payment), payment.version - 1);
+        happened(both.commit().await)
+    }
+}
+
+/// Finds payments and refunds that time alone changes.
+#[derive(Debug, Clone)]
+pub struct Due {
+    payments: Table,
+    refunds: Table,
+}
+
+/// Entries of one shard that one run takes on; the rest waits for the next run, a minute later.
+const DUE_AT_ONCE: i32 = 100;
+
+impl Due {
+    /// Reads `PAYMENTS_TABLE` and `REFUNDS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            payments: Table::from_env(cloud, "PAYMENTS_TABLE")?,
+            refunds: Table::from_env(cloud, "REFUNDS_TABLE")?,
+        })
+    }
+
+    /// Payments that are due at `now`, longest overdue first within each shard.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn payments(&self, now: Timestamp) -> Result<Vec<PaymentId>, PaymentError> {
+        #[derive(Deserialize)]
+        struct DuePayment {
+            payment_uuid: PaymentId,
+        }
+        let due: Vec<DuePayment> = due_in(&self.payments, now).await?;
+        Ok(due.into_iter().map(|due| due.payment_uuid).collect())
+    }
+
+    /// Refunds that are due at `now`.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn refunds(&self, now: Timestamp) -> Result<Vec<RefundId>, PaymentError> {
+        #[derive(Deserialize)]
+        struct DueRefund {
+            refund_uuid: RefundId,
+        }
+        let due: Vec<DueRefund> = due_in(&self.refunds, now).await?;
+        Ok(due.into_iter().map(|due| due.refund_uuid).collect())
+    }
+}
+
+async fn due_in<T: DeserializeOwned>(table: &Table, now: Timestamp) -> Result<Vec<T>, PaymentError> {
+    let shards = due_shards().map(|shard| {
+        table.query::<T>(
+            Query::partition(Some("due"), "due_shard", shard)
+                .up_to("due_at", now.millis())
+                .limit(DUE_AT_ONCE),
+        )
+    });
+    Ok(futures::future::try_join_all(shards)
+        .await?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn item(status: &str) -> serde_json::Value {
+        serde_json::json!({
+            "payment_uuid": PaymentId::random(), "order_uuid": OrderId::random(), "user_uuid": UserId::random(),
+            "amount": 1990, "method": "alipay", "provider": "sandbox", "subject": "x", "created_at": 1, "updated_at": 1,
+            "expires_at": 2, "status": status, "ledger": {"entries": [], "refund_reserved": 0}, "version": 2,
+        })
+    }
+
+    #[test]
+    fn an_impossible_item_is_corrupt_and_names_its_payment() {
+        for status in ["pending", "paid", "mismatch", "late_paid"] {
+            let record: PaymentRecord = serde_json::from_value(item(status)).unwrap();
+            let id = record.payment_uuid.to_string();
+            let error = Payment::try_from(record).unwrap_err();
+            assert!(matches!(error, TableError::Corrupt { .. }));
+            assert!(error.to_string().contains(&id));
+        }
+        for status in ["created", "closed", "expired", "failed"] {
+            let record: PaymentRecord = serde_json::from_value(item(status)).unwrap();
+            assert!(Payment::try_from(record).is_ok());
+        }
+    }
+
+    #[test]
+    fn both_streams_are_told_apart() {
+        let payment = serde_json::from_value(item("created")).unwrap();
+        assert!(matches!(payment, StreamRecord::Payment(_)));
+        let refund = serde_json::from_value(serde_json::json!({
+            "refund_uuid": RefundId::random(), "payment_uuid": PaymentId::random(), "order_uuid": OrderId::random(),
+            "user_uuid": UserId::random(), "amount": 5, "paid": 5, "reason": "paid_twice", "provider": "sandbox",
+            "created_at": 1, "updated_at": 1, "status": "requested", "attempts": 0, "next_attempt": 2, "version": 1,
+        }))
+        .unwrap();
+        assert!(matches!(refund, StreamRecord::Refund(_)));
+    }
+}
