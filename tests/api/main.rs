@@ -1,9 +1,18 @@
 //! Black-box tests of the whole system over HTTP and events: the real binaries on a local platform of their own, or on the
 //! deployment that `CFMP_BASE_URL` names (tests that look inside the platform are passed over there).
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails here fails a test")]
-#![expect(unreachable_pub, reason = "nothing outside this binary can reach it, whatever it says")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what fails here fails a test"
+)]
+#![expect(
+    unreachable_pub,
+    reason = "nothing outside this binary can reach it, whatever it says"
+)]
 
 mod orders;
 mod purchase;
+mod users;
 mod world;
