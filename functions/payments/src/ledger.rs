@@ -168,14 +168,12 @@ impl Ledger {
     }
 
     fn sum(&self, kind: EntryKind) -> Result<Money, LedgerError> {
-        let amounts = self
+        let mut amounts = self
             .entries
             .iter()
             .filter(|entry| entry.kind == kind)
             .map(|entry| entry.amount);
-        Ok(amounts.fold(Ok(Money::ZERO), |sum: Result<Money, MoneyError>, amount| {
-            sum?.checked_add(amount)
-        })?)
+        Ok(amounts.try_fold(Money::ZERO, Money::checked_add)?)
     }
 }
 
