@@ -15,21 +15,38 @@ fn the_clients_word_on_money_and_people_counts_for_nothing() {
         // A total of its own is not even read; a header is nobody's identity.
         let mut body = lamp.order_of(2);
         body["total_amount"] = json!("0.01");
-        let order = buyer.post("/api/orders/", &body).header("UUID", &seller.id).expect(201).await.data();
-        assert_eq!((&order["total_amount"], &order["buyer_uuid"]), (&json!("39.80"), &json!(buyer.id)));
+        let order = buyer
+            .post("/api/orders/", &body)
+            .header("UUID", &seller.id)
+            .expect(201)
+            .await
+            .data();
+        assert_eq!(
+            (&order["total_amount"], &order["buyer_uuid"]),
+            (&json!("39.80"), &json!(buyer.id))
+        );
 
         // A price that is not the product's is refused, with the one that is.
         let other = world.member("买家").await;
         let mut body = lamp.order();
         body["products"][0]["price"] = json!("0.01");
         let refused = other.post("/api/orders/", &body).expect(409).await;
-        assert_eq!((refused.kind().as_str(), &refused.json()["current_price"]), ("price-changed", &json!("19.90")));
+        assert_eq!(
+            (refused.kind().as_str(), &refused.json()["current_price"]),
+            ("price-changed", &json!("19.90"))
+        );
 
         // So is a seller who is not the product's.
         let mut body = lamp.order();
         body["seller_uuid"] = json!(other.id);
-        assert_eq!(other.post("/api/orders/", &body).expect(400).await.kind(), "several-sellers");
-        assert_eq!(seller.post("/api/orders/", &lamp.order()).expect(400).await.kind(), "own-product");
+        assert_eq!(
+            other.post("/api/orders/", &body).expect(400).await.kind(),
+            "several-sellers"
+        );
+        assert_eq!(
+            seller.post("/api/orders/", &lamp.order()).expect(400).await.kind(),
+            "own-product"
+        );
         assert_eq!(stock(world, &lamp).await, 1, "a refused order reserves nothing");
     });
 }
@@ -45,17 +62,32 @@ fn every_spelling_of_a_price_is_the_same_price_and_no_fraction_of_a_fen_is_money
             world.member("买家").await.post("/api/orders/", &body).expect(201).await;
         }
         let buyer = world.member("买家").await;
-        for price in [json!("0.004"), json!(0.004), json!("19.901"), json!(-19.9), json!("1e2"), json!("100000000")] {
+        for price in [
+            json!("0.004"),
+            json!(0.004),
+            json!("19.901"),
+            json!(-19.9),
+            json!("1e2"),
+            json!("100000000"),
+        ] {
             let mut body = lamp.order();
             body["products"][0]["price"] = price.clone();
             let refused = buyer.post("/api/orders/", &body).expect(400).await;
-            assert!(refused.json()["error"]["fields"]["products[0].price"].is_string(), "{price}: {}", refused.text());
+            assert!(
+                refused.json()["error"]["fields"]["products[0].price"].is_string(),
+                "{price}: {}",
+                refused.text()
+            );
         }
         for quantity in [json!(1.5), json!(0), json!(-1), json!("1"), json!(1000), json!(null)] {
             let mut body = lamp.order();
             body["products"][0]["quantity"] = quantity.clone();
             let refused = buyer.post("/api/orders/", &body).expect(400).await;
-            assert!(refused.json()["error"]["fields"]["products[0].quantity"].is_string(), "{quantity}: {}", refused.text());
+            assert!(
+                refused.json()["error"]["fields"]["products[0].quantity"].is_string(),
+                "{quantity}: {}",
+                refused.text()
+            );
         }
         assert_eq!(stock(world, &lamp).await, 6);
     });
@@ -73,7 +105,10 @@ fn two_hundred_buyers_for_one_unit_make_one_order() {
             people.push(world.member("买家").await);
         }
         let asks = (0..200).map(|number| {
-            people[number % people.len()].post("/api/orders/", &lamp.order()).header("idempotency-key", uuid_text()).send()
+            people[number % people.len()]
+                .post("/api/orders/", &lamp.order())
+                .header("idempotency-key", uuid_text())
+                .send()
         });
         let answers = futures::future::join_all(asks).await;
         let placed = answers.iter().filter(|answer| answer.status.as_u16() == 201).count();
@@ -100,12 +135,27 @@ fn a_second_order_for_a_product_leads_to_the_first_even_when_they_race() {
             let order = placed[0].data()["order_uuid"].clone();
             for answer in others {
                 // A real HTTP 409 breaks the front-end.
-                assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (200, &json!(409)), "{}", answer.text());
+                assert_eq!(
+                    (answer.status.as_u16(), &answer.json()["code"]),
+                    (200, &json!(409)),
+                    "{}",
+                    answer.text()
+                );
                 let data = answer.data();
-                assert_eq!((&data["existing_order_uuid"], &data["existing_order_id"]), (&order, &order));
-                assert_eq!((&data["redirect_to_payment"], &data["order_status"]), (&json!(true), &json!("pending_payment")));
+                assert_eq!(
+                    (&data["existing_order_uuid"], &data["existing_order_id"]),
+                    (&order, &order)
+                );
+                assert_eq!(
+                    (&data["redirect_to_payment"], &data["order_status"]),
+                    (&json!(true), &json!("pending_payment"))
+                );
             }
-            assert_eq!(self::stock(world, &lamp).await, u64::from(stock) - 1, "the losers hold no stock");
+            assert_eq!(
+                self::stock(world, &lamp).await,
+                u64::from(stock) - 1,
+                "the losers hold no stock"
+            );
         }
         // Once it is called off, the product can be ordered again.
         let lamp = seller.puts_up("台灯", "19.90", 1).await;
@@ -122,19 +172,35 @@ fn one_idempotency_key_places_one_order() {
         let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
         let lamp = seller.puts_up("台灯", "19.90", 5).await;
         let key = uuid_text();
-        let ask = || buyer.post("/api/orders/", &lamp.order()).header("idempotency-key", &key);
+        let ask = || {
+            buyer
+                .post("/api/orders/", &lamp.order())
+                .header("idempotency-key", &key)
+        };
         let (first, second) = tokio::join!(ask().expect(201), ask().expect(201));
         assert_eq!(first.json(), second.json());
         assert_eq!(ask().expect(201).await.json(), first.json());
         assert_eq!(stock(world, &lamp).await, 4);
 
-        let other = buyer.post("/api/orders/", &lamp.order_of(2)).header("idempotency-key", &key).expect(409).await;
+        let other = buyer
+            .post("/api/orders/", &lamp.order_of(2))
+            .header("idempotency-key", &key)
+            .expect(409)
+            .await;
         assert_eq!(other.kind(), "idempotency-key-reused");
         // The same key of somebody else is another key.
         let neighbour = world.member("买家").await;
-        neighbour.post("/api/orders/", &lamp.order()).header("idempotency-key", &key).expect(201).await;
+        neighbour
+            .post("/api/orders/", &lamp.order())
+            .header("idempotency-key", &key)
+            .expect(201)
+            .await;
         for key in ["", "with space", &"x".repeat(256)] {
-            buyer.post("/api/orders/", &lamp.order()).header("idempotency-key", key).expect(400).await;
+            buyer
+                .post("/api/orders/", &lamp.order())
+                .header("idempotency-key", key)
+                .expect(400)
+                .await;
         }
     });
 }
@@ -151,7 +217,11 @@ fn an_unpaid_order_expires_and_its_stock_returns() {
         world.settle().await;
         assert_eq!(buyer.order(&order).await["status"], 0);
         world.advance(Duration::from_secs(2 * 60)).await;
-        world.until("the order has expired", async || buyer.order(&order).await["status"] == 3).await;
+        world
+            .until("the order has expired", async || {
+                buyer.order(&order).await["status"] == 3
+            })
+            .await;
         world.settle().await;
         assert_eq!(stock(world, &lamp).await, 1);
         assert_eq!(seller.notices().await.len(), 2, "placed, cancelled");
@@ -172,12 +242,20 @@ fn a_paid_order_completes_by_itself_after_a_reminder() {
         // A log-in ends after a day; he logs in again to look.
         world.advance(Duration::from_secs(6 * 24 * 60 * 60 + 60)).await;
         let buyer = world.log_in(&buyer.email).await;
-        world.until("the buyer is reminded", async || buyer.notices().await.len() == before + 1).await;
+        world
+            .until("the buyer is reminded", async || {
+                buyer.notices().await.len() == before + 1
+            })
+            .await;
         assert_eq!(buyer.order(&order).await["status"], 1);
 
         world.advance(Duration::from_secs(24 * 60 * 60)).await;
         let buyer = world.log_in(&buyer.email).await;
-        world.until("the order is completed", async || buyer.order(&order).await["status"] == 2).await;
+        world
+            .until("the order is completed", async || {
+                buyer.order(&order).await["status"] == 2
+            })
+            .await;
         world.settle().await;
         assert_eq!(buyer.notices().await.len(), before + 2);
     });
@@ -186,8 +264,11 @@ fn a_paid_order_completes_by_itself_after_a_reminder() {
 #[test]
 fn an_order_is_its_buyers_and_sellers_alone() {
     in_world(async |world| {
-        let (seller, buyer, stranger) =
-            (world.member("卖家").await, world.member("买家").await, world.member("路人").await);
+        let (seller, buyer, stranger) = (
+            world.member("卖家").await,
+            world.member("买家").await,
+            world.member("路人").await,
+        );
         let lamp = seller.puts_up("台灯", "19.90", 1).await;
         let order = buyer.orders(&lamp).await;
         let path = format!("/api/orders/{}", order["order_uuid"].as_str().unwrap());
@@ -198,10 +279,20 @@ fn an_order_is_its_buyers_and_sellers_alone() {
         for verb in ["cancel", "complete"] {
             stranger.ask("POST", &format!("{path}/{verb}/")).expect(404).await;
         }
-        assert_eq!(seller.ask("POST", &format!("{path}/cancel/")).expect(409).await.kind(), "order-not-cancellable");
-        assert_eq!(buyer.ask("PUT", &format!("{path}/complete")).expect(409).await.kind(), "order-not-completable");
+        assert_eq!(
+            seller.ask("POST", &format!("{path}/cancel/")).expect(409).await.kind(),
+            "order-not-cancellable"
+        );
+        assert_eq!(
+            buyer.ask("PUT", &format!("{path}/complete")).expect(409).await.kind(),
+            "order-not-completable"
+        );
         // There is no way to write an order as such.
-        buyer.ask("PUT", &path).json(&json!({"status": 1, "total_amount": "0.01"})).expect(404).await;
+        buyer
+            .ask("PUT", &path)
+            .json(&json!({"status": 1, "total_amount": "0.01"}))
+            .expect(404)
+            .await;
         assert_eq!(buyer.order(&order).await["status"], 0);
 
         for verb in ["POST", "PUT", "PATCH"] {
@@ -221,26 +312,49 @@ fn only_services_move_orders_from_inside_and_never_to_paid() {
         let order = buyer.orders(&lamp).await;
         let id = order["order_uuid"].as_str().unwrap();
         let service = world.service_token("payment-service").await;
-        let paths = [format!("/api/orders/internal/{id}/"), format!("/api/orders/internal/orders/{id}/")];
+        let paths = [
+            format!("/api/orders/internal/{id}/"),
+            format!("/api/orders/internal/orders/{id}/"),
+        ];
         for path in &paths {
             world.get(path).expect(401).await;
             buyer.get(path).expect(403).await;
             let answer = world.get(path).bearer(&service).expect(200).await.json();
-            assert_eq!((&answer["success"], &answer["data"]["order"]["total_amount"]), (&json!(true), &json!("19.90")));
+            assert_eq!(
+                (&answer["success"], &answer["data"]["order"]["total_amount"]),
+                (&json!(true), &json!("19.90"))
+            );
             assert!(!answer.to_string().contains("13800138000"), "no personal data");
         }
-        let patch = |status: u8| world.ask("PATCH", &paths[1]).json(&json!({"status": status, "total_amount": "0.01"}));
+        let patch = |status: u8| {
+            world
+                .ask("PATCH", &paths[1])
+                .json(&json!({"status": status, "total_amount": "0.01"}))
+        };
         patch(1).expect(401).await;
         patch(1).bearer(&buyer.token).expect(403).await;
         assert_eq!(patch(1).bearer(&service).expect(409).await.kind(), "illegal-transition");
-        assert_eq!(patch(2).bearer(&service).expect(409).await.kind(), "order-not-completable");
+        assert_eq!(
+            patch(2).bearer(&service).expect(409).await.kind(),
+            "order-not-completable"
+        );
         patch(0).bearer(&service).expect(200).await;
         patch(9).bearer(&service).expect(400).await;
         // Public routes are no place for services.
-        world.get(&format!("/api/orders/{id}")).bearer(&service).expect(403).await;
+        world
+            .get(&format!("/api/orders/{id}"))
+            .bearer(&service)
+            .expect(403)
+            .await;
         let unchanged = buyer.order(&order).await;
-        assert_eq!((&unchanged["status"], &unchanged["total_amount"]), (&json!(0), &json!("19.90")));
-        assert_eq!(patch(3).bearer(&service).expect(200).await.json()["data"]["order"]["status"], 3);
+        assert_eq!(
+            (&unchanged["status"], &unchanged["total_amount"]),
+            (&json!(0), &json!("19.90"))
+        );
+        assert_eq!(
+            patch(3).bearer(&service).expect(200).await.json()["data"]["order"]["status"],
+            3
+        );
         world.settle().await;
         assert_eq!(stock(world, &lamp).await, 1);
     });
@@ -260,16 +374,26 @@ fn lists_are_filtered_sorted_paged_and_private() {
         let amounts = async |query: &str| {
             let list = buyer.get(&format!("/api/orders/{query}")).expect(200).await.json();
             let orders = list["results"]["data"].as_array().unwrap().clone();
-            let amounts: Vec<String> = orders.iter().map(|order| order["total_amount"].as_str().unwrap().to_owned()).collect();
+            let amounts: Vec<String> = orders
+                .iter()
+                .map(|order| order["total_amount"].as_str().unwrap().to_owned())
+                .collect();
             (list["count"].as_u64().unwrap(), amounts.join(" "))
         };
         assert_eq!(amounts("").await, (3, "20.00 10.00 30.00".into()));
         assert_eq!(amounts("?sort=created_asc").await, (3, "30.00 10.00 20.00".into()));
         assert_eq!(amounts("?sort=amount_desc").await, (3, "30.00 20.00 10.00".into()));
-        assert_eq!(amounts("?sort=amount_asc&status=pending_payment").await, (2, "10.00 20.00".into()));
+        assert_eq!(
+            amounts("?sort=amount_asc&status=pending_payment").await,
+            (2, "10.00 20.00".into())
+        );
         assert_eq!(amounts("?status=cancelled").await, (1, "30.00".into()));
         assert_eq!(amounts("?status=all&page=2&page_size=2").await, (3, "30.00".into()));
-        assert_eq!(amounts("?page=99").await, (3, String::new()), "past the end is an empty page");
+        assert_eq!(
+            amounts("?page=99").await,
+            (3, String::new()),
+            "past the end is an empty page"
+        );
         for query in ["?status=lost", "?sort=random", "?page=0", "?page_size=101", "?page=x"] {
             buyer.get(&format!("/api/orders/{query}")).expect(400).await;
         }
@@ -286,7 +410,10 @@ fn lists_are_filtered_sorted_paged_and_private() {
 
         // `stats` is a route of its own, not somebody's order id.
         let stats = buyer.get("/api/orders/stats/").expect(200).await.json();
-        assert_eq!((&stats["total_orders"], &stats["data"]["cancelled"]), (&json!(3), &json!(1)));
+        assert_eq!(
+            (&stats["total_orders"], &stats["data"]["cancelled"]),
+            (&json!(3), &json!(1))
+        );
     });
 }
 

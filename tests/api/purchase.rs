@@ -42,7 +42,10 @@ fn a_paid_order_is_delivered_and_completed() {
         assert_eq!(buyer.ask("POST", &path).expect(200).await.data()["status"], 2);
         world.settle().await;
         assert_eq!((buyer.notices().await.len(), seller.notices().await.len()), (3, 3));
-        let payment = buyer.get(&format!("/api/payment/{}/", order["order_uuid"].as_str().unwrap())).expect(200).await;
+        let payment = buyer
+            .get(&format!("/api/payment/{}/", order["order_uuid"].as_str().unwrap()))
+            .expect(200)
+            .await;
         assert_eq!(payment.data()["status"], "success");
     });
 }
@@ -59,7 +62,10 @@ fn a_paid_order_that_is_cancelled_gives_money_and_stock_back() {
         world.settle().await;
 
         let cancelled = seller.cancels(&order, "已经卖给室友了").await;
-        assert_eq!((&cancelled["status"], &cancelled["refund_status"]), (&json!(3), &json!("pending")));
+        assert_eq!(
+            (&cancelled["status"], &cancelled["refund_status"]),
+            (&json!(3), &json!("pending"))
+        );
         world.settle().await;
 
         let order = buyer.order(&order).await;

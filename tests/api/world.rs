@@ -37,11 +37,16 @@ pub fn in_world(test: impl AsyncFnOnce(&World)) {
 
 /// The same on a platform with other options.
 pub fn in_world_with(options: Options, test: impl AsyncFnOnce(&World)) {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(async {
-        let world = World::open(options).await;
-        test(&world).await;
-        world.close().await;
-    });
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async {
+            let world = World::open(options).await;
+            test(&world).await;
+            world.close().await;
+        });
 }
 
 /// An answer.
@@ -113,7 +118,13 @@ impl Ask<'_> {
         let caller = std::panic::Location::caller();
         async move {
             let answer = self.send().await;
-            assert_eq!(answer.status.as_u16(), status, "{caller}: {}: {}", answer.asked, answer.text());
+            assert_eq!(
+                answer.status.as_u16(),
+                status,
+                "{caller}: {}: {}",
+                answer.asked,
+                answer.text()
+            );
             answer
         }
     }
@@ -121,19 +132,33 @@ impl Ask<'_> {
     /// Sends it.
     pub async fn send(self) -> Answer {
         let asked = format!("{} {}", self.method, self.path);
-        let url = if self.path.starts_with("http") { self.path } else { format!("{}{}", self.world.base_url, self.path) };
+        let url = if self.path.starts_with("http") {
+            self.path
+        } else {
+            format!("{}{}", self.world.base_url, self.path)
+        };
         let mut request = Request::builder().method(self.method).uri(url);
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
         let request = request.body(Full::new(self.body)).unwrap();
-        let answer = self.world.client.request(request).await.unwrap_or_else(|error| panic!("{asked}: {error:?}"));
+        let answer = self
+            .world
+            .client
+            .request(request)
+            .await
+            .unwrap_or_else(|error| panic!("{asked}: {error:?}"));
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         if parts.status.is_server_error() && !asked.contains("/_local/") {
             self.world.failures.fetch_add(1, Ordering::Relaxed);
         }
-        Answer { asked, status: parts.status, headers: parts.headers, body }
+        Answer {
+            asked,
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
     }
 }
 
@@ -161,7 +186,10 @@ impl World {
     async fn close(self) {
         let Some(platform) = self.platform else { return };
         if let Err(pending) = platform.settle(PATIENCE).await {
-            panic!("left behind: {pending:?}; dead letters: {:?}", platform.deliveries().pending());
+            panic!(
+                "left behind: {pending:?}; dead letters: {:?}",
+                platform.deliveries().pending()
+            );
         }
         let dead = self_dead_letters(&self.client, &self.base_url).await;
         assert!(
@@ -169,7 +197,10 @@ impl World {
             "dead letters that the test did not announce: {dead:#?}"
         );
         let (failures, allowed) = (self.failures.into_inner(), self.failures_allowed.into_inner());
-        assert!(failures <= allowed, "{failures} answers with a 5xx, {allowed} announced");
+        assert!(
+            failures <= allowed,
+            "{failures} answers with a 5xx, {allowed} announced"
+        );
         platform.stop().await;
     }
 
@@ -214,9 +245,13 @@ impl World {
     pub async fn member(&self, name: &str) -> Member<'_> {
         let number = self.people.fetch_add(1, Ordering::Relaxed);
         let unique = uuid_text();
-        let (username, email) =
-            (format!("{name}{number}{}", &unique[..6]), format!("member{number}.{}@cfmp.test", &unique[..12]));
-        self.post("/api/v1/captcha/", &json!({"scene": "register", "email": email})).expect(200).await;
+        let (username, email) = (
+            format!("{name}{number}{}", &unique[..6]),
+            format!("member{number}.{}@cfmp.test", &unique[..12]),
+        );
+        self.post("/api/v1/captcha/", &json!({"scene": "register", "email": email}))
+            .expect(200)
+            .await;
         let captcha = self.captcha(&email).await;
         self.post(
             "/api/v1/auth/register/",
@@ -231,15 +266,25 @@ impl World {
     pub async fn captcha(&self, email: &str) -> String {
         let mails = self.get("/_local/mails").expect(200).await.json();
         let mails = mails["mails"].as_array().unwrap().clone();
-        let mail = mails.iter().rev().find(|mail| mail.to_string().contains(email)).expect("a mail with a captcha");
+        let mail = mails
+            .iter()
+            .rev()
+            .find(|mail| mail.to_string().contains(email))
+            .expect("a mail with a captcha");
         let text = mail["text"].as_str().unwrap_or_default();
-        let digits: Vec<&str> = text.split(|c: char| !c.is_ascii_digit()).filter(|run| run.len() == 6).collect();
+        let digits: Vec<&str> = text
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|run| run.len() == 6)
+            .collect();
         (*digits.first().unwrap_or_else(|| panic!("no captcha in {text}"))).to_owned()
     }
 
     pub async fn log_in(&self, email: &str) -> Member<'_> {
         let login = self
-            .post("/api/v1/auth/login-with-password/", &json!({"email": email, "password": PASSWORD}))
+            .post(
+                "/api/v1/auth/login-with-password/",
+                &json!({"email": email, "password": PASSWORD}),
+            )
             .expect(200)
             .await
             .json();
@@ -253,7 +298,11 @@ impl World {
 
     /// A token of one of the services.
     pub async fn service_token(&self, service: &str) -> String {
-        let answer = self.get(&format!("/_local/service-token?service={service}")).expect(200).await.json();
+        let answer = self
+            .get(&format!("/_local/service-token?service={service}"))
+            .expect(200)
+            .await
+            .json();
         answer["token"].as_str().unwrap().to_owned()
     }
 
@@ -268,7 +317,11 @@ impl World {
     pub fn settle(&self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
-            let answer = self.get(&format!("/_local/idle?timeout_ms={}", PATIENCE.as_millis())).expect(200).await.json();
+            let answer = self
+                .get(&format!("/_local/idle?timeout_ms={}", PATIENCE.as_millis()))
+                .expect(200)
+                .await
+                .json();
             assert_eq!(answer["idle"], true, "{caller}: still pending: {answer:#}");
         }
     }
@@ -289,14 +342,30 @@ impl World {
 
     /// Hands an event to a function through the Invoke API and answers what it returned.
     pub async fn invoke(&self, function: &str, event: &Value) -> Answer {
-        self.ask("POST", &format!("/2015-03-31/functions/{function}/invocations")).json(event).send().await
+        self.ask("POST", &format!("/2015-03-31/functions/{function}/invocations"))
+            .json(event)
+            .send()
+            .await
     }
 }
 
 async fn self_dead_letters(client: &Client<HttpConnector, Full<Bytes>>, base_url: &str) -> Vec<Value> {
-    let request = Request::get(format!("{base_url}/_local/dead-letters")).body(Full::default()).unwrap();
-    let answer = client.request(request).await.unwrap().into_body().collect().await.unwrap().to_bytes();
-    serde_json::from_slice::<Value>(&answer).unwrap()["dead_letters"].as_array().unwrap().clone()
+    let request = Request::get(format!("{base_url}/_local/dead-letters"))
+        .body(Full::default())
+        .unwrap();
+    let answer = client
+        .request(request)
+        .await
+        .unwrap()
+        .into_body()
+        .collect()
+        .await
+        .unwrap()
+        .to_bytes();
+    serde_json::from_slice::<Value>(&answer).unwrap()["dead_letters"]
+        .as_array()
+        .unwrap()
+        .clone()
 }
 
 /// A random text for names that must be new.
@@ -359,7 +428,11 @@ impl<'a> Member<'a> {
         let body = json!({"title": title, "description": "九成新", "price": price, "stock": stock});
         let answer = self.post("/api/product/", &body).expect(201).await;
         let id = answer.data()["product_uuid"].as_str().unwrap().to_owned();
-        Product { id, seller: self.id.clone(), price: price.to_owned() }
+        Product {
+            id,
+            seller: self.id.clone(),
+            price: price.to_owned(),
+        }
     }
 
     /// Orders one piece of a product; answers the order.
@@ -396,11 +469,19 @@ impl<'a> Member<'a> {
             .raw("application/x-www-form-urlencoded", form.1)
             .send()
             .await;
-        assert!(answer.status.is_success() || answer.status.is_redirection(), "{}: {}", answer.asked, answer.text());
+        assert!(
+            answer.status.is_success() || answer.status.is_redirection(),
+            "{}: {}",
+            answer.asked,
+            answer.text()
+        );
     }
 
     pub async fn order(&self, order: &Value) -> Value {
-        self.get(&format!("/api/orders/{}/", order["order_uuid"].as_str().unwrap())).expect(200).await.data()
+        self.get(&format!("/api/orders/{}/", order["order_uuid"].as_str().unwrap()))
+            .expect(200)
+            .await
+            .data()
     }
 
     pub async fn cancels(&self, order: &Value, reason: &str) -> Value {
@@ -412,7 +493,10 @@ impl<'a> Member<'a> {
     pub async fn notices(&self) -> Vec<String> {
         let list = self.get("/api/notifications/?page_size=100").expect(200).await.json();
         let notices = list["results"]["data"].as_array().unwrap().clone();
-        notices.iter().map(|notice| notice["title"].as_str().unwrap().to_owned()).collect()
+        notices
+            .iter()
+            .map(|notice| notice["title"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 
@@ -424,7 +508,10 @@ fn form_of(page: &str, button: &str) -> (String, String) {
         Some(unescape(&text[..text.find('"')?]))
     };
     let tags: Vec<&str> = page.split('<').collect();
-    let action = tags.iter().find(|tag| tag.starts_with("form")).and_then(|tag| attribute(tag, "action"));
+    let action = tags
+        .iter()
+        .find(|tag| tag.starts_with("form"))
+        .and_then(|tag| attribute(tag, "action"));
     let mut fields = form_urlencoded::Serializer::new(String::new());
     for tag in &tags {
         let hidden = tag.starts_with("input") && tag.contains("type=\"hidden\"");
@@ -439,5 +526,9 @@ fn form_of(page: &str, button: &str) -> (String, String) {
 }
 
 fn unescape(text: &str) -> String {
-    text.replace("&#38;", "&").replace("&#34;", "\"").replace("&#39;", "'").replace("&quot;", "\"").replace("&amp;", "&")
+    text.replace("&#38;", "&")
+        .replace("&#34;", "\"")
+        .replace("&#39;", "'")
+        .replace("&quot;", "\"")
+        .replace("&amp;", "&")
 }

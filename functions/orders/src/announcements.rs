@@ -42,7 +42,10 @@ pub fn of(change: &Change<OrderRecord>) -> Result<Vec<Announcement>, EventError>
 
 /// An order's version tells its changes apart.
 fn announce(topic: &'static str, order: &Order, event: impl Event) -> Result<Announcement, EventError> {
-    Announcement::on(topic, &Envelope::new(order.id.uuid(), &order.version.to_string(), order.updated_at, event))
+    Announcement::on(
+        topic,
+        &Envelope::new(order.id.uuid(), &order.version.to_string(), order.updated_at, event),
+    )
 }
 
 fn order_events(before: Option<&Order>, order: &Order) -> Vec<OrderEvent> {
@@ -51,16 +54,32 @@ fn order_events(before: Option<&Order>, order: &Order) -> Vec<OrderEvent> {
     let moved = before.map(Order::status) != Some(order.status());
     match &order.state {
         State::PendingPayment { expires_at } if moved => {
-            events.push(OrderEvent::OrderCreated { order: summary(), expires_at: *expires_at });
+            events.push(OrderEvent::OrderCreated {
+                order: summary(),
+                expires_at: *expires_at,
+            });
         }
         State::Paid { paid, .. } if moved => {
-            events.push(OrderEvent::OrderPaid { order: summary(), payment_uuid: paid.payment_uuid });
+            events.push(OrderEvent::OrderPaid {
+                order: summary(),
+                payment_uuid: paid.payment_uuid,
+            });
         }
-        State::Paid { reminded: true, completes_at, .. } if !before.is_some_and(is_reminded) => {
-            events.push(OrderEvent::OrderCompletionDue { order: summary(), completes_at: *completes_at });
+        State::Paid {
+            reminded: true,
+            completes_at,
+            ..
+        } if !before.is_some_and(is_reminded) => {
+            events.push(OrderEvent::OrderCompletionDue {
+                order: summary(),
+                completes_at: *completes_at,
+            });
         }
         State::Completed { paid, .. } if moved => {
-            events.push(OrderEvent::OrderCompleted { order: summary(), payment_uuid: paid.payment_uuid });
+            events.push(OrderEvent::OrderCompleted {
+                order: summary(),
+                payment_uuid: paid.payment_uuid,
+            });
         }
         State::Cancelled { paid, by, .. } if moved => events.push(OrderEvent::OrderCancelled {
             order: summary(),
@@ -71,7 +90,9 @@ fn order_events(before: Option<&Order>, order: &Order) -> Vec<OrderEvent> {
         _ => {}
     }
     for refund in &order.refunds {
-        let known = before.and_then(|before| refund_of(before, refund)).map(|refund| refund.outcome);
+        let known = before
+            .and_then(|before| refund_of(before, refund))
+            .map(|refund| refund.outcome);
         let succeeded = match refund.outcome {
             RefundOutcome::Pending => continue,
             RefundOutcome::Succeeded => true,
@@ -97,9 +118,15 @@ fn is_reminded(order: &Order) -> bool {
 }
 
 fn refund_of<'a>(order: &'a Order, refund: &Refund) -> Option<&'a Refund> {
-    order.refunds.iter().find(|known| known.refund_uuid == refund.refund_uuid)
+    order
+        .refunds
+        .iter()
+        .find(|known| known.refund_uuid == refund.refund_uuid)
 }
 
 fn new_refunds<'a>(before: Option<&'a Order>, order: &'a Order) -> impl Iterator<Item = &'a Refund> {
-    order.refunds.iter().filter(move |refund| !before.is_some_and(|before| refund_of(before, refund).is_some()))
+    order
+        .refunds
+        .iter()
+        .filter(move |refund| !before.is_some_and(|before| refund_of(before, refund).is_some()))
 }

@@ -77,7 +77,10 @@ impl Catalogue {
     /// [`OrderError::Service`].
     pub async fn products(&self, ids: &[ProductId]) -> Result<Vec<Product>, OrderError> {
         let ids = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-        let answer = self.services.get(ServiceName::ProductService, &format!("/api/products?ids={ids}")).await?;
+        let answer = self
+            .services
+            .get(ServiceName::ProductService, &format!("/api/products?ids={ids}"))
+            .await?;
         match answer.status {
             StatusCode::OK => Ok(answer.json::<Listing>()?.results),
             _ => Err(answer.not_understood("products could not be listed").into()),
@@ -115,7 +118,9 @@ impl Catalogue {
             "out-of-stock" => Err(OrderError::OutOfStock(product)),
             "not-on-sale" => Err(OrderError::NotOnSale(product)),
             "reservation-closed" | "reservation-differs" => Err(OrderError::KeyAbandoned),
-            _ => Err(answer.not_understood("a reservation was refused for an unknown reason").into()),
+            _ => Err(answer
+                .not_understood("a reservation was refused for an unknown reason")
+                .into()),
         }
     }
 
@@ -146,6 +151,9 @@ impl Catalogue {
     ) -> Result<Answer, OrderError> {
         let body = json!({"quantity": quantity, "order_uuid": order});
         let path = format!("/api/products/{product}/{verb}");
-        Ok(self.services.post_idempotent(ServiceName::ProductService, &path, &body).await?)
+        Ok(self
+            .services
+            .post_idempotent(ServiceName::ProductService, &path, &body)
+            .await?)
     }
 }

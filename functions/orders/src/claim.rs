@@ -41,7 +41,9 @@ impl Claims {
     /// # Errors
     /// [`StartError`].
     pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        Ok(Self { table: Table::from_env(cloud, "PENDING_CLAIMS_TABLE")? })
+        Ok(Self {
+            table: Table::from_env(cloud, "PENDING_CLAIMS_TABLE")?,
+        })
     }
 
     /// Claims all `products` for `order`, or none. Claims of the orders in `stale` are taken over. `false`: one of the
@@ -58,7 +60,10 @@ impl Claims {
         now: Timestamp,
     ) -> Result<bool, OrderError> {
         let mut updates = products.iter().map(|product| {
-            let over = stale.iter().find(|claim| claim.product_uuid == *product).map_or(order, |claim| claim.order_uuid);
+            let over = stale
+                .iter()
+                .find(|claim| claim.product_uuid == *product)
+                .map_or(order, |claim| claim.order_uuid);
             Update::new(
                 key(buyer, *product),
                 "SET order_uuid = :order, claimed_at = :now, expires_at = :forget",
@@ -73,7 +78,9 @@ impl Claims {
             (Some(only), 1) => self.table.update(only).await,
             (first, _) => {
                 let all = first.into_iter().chain(updates);
-                all.fold(Transaction::new(), |all, update| all.update(&self.table, update)).commit().await
+                all.fold(Transaction::new(), |all, update| all.update(&self.table, update))
+                    .commit()
+                    .await
             }
         };
         match taken {

@@ -80,7 +80,13 @@ impl Seal {
     /// [`StartError`].
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
         let seed: Seed = cloud.secret("SEALING_SECRET").await?;
-        Self::derive(&seed).map_err(|reason| SettingError::Wrong { name: "SEALING_SECRET", reason }.into())
+        Self::derive(&seed).map_err(|reason| {
+            SettingError::Wrong {
+                name: "SEALING_SECRET",
+                reason,
+            }
+            .into()
+        })
     }
 
     fn derive(seed: &Seed) -> Result<Self, String> {
@@ -107,9 +113,16 @@ impl Seal {
         let mut nonce = [0; NONCE_LEN];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| SealError::Broken(order))?;
         let mut text = serde_json::to_vec(particulars).map_err(|_| SealError::Broken(order))?;
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(order.uuid().as_bytes()), &mut text)
-            .map_err(|_| SealError::Broken(order))?;
-        Ok(SealedParticulars(format!("{id}.{}", BASE64.encode([&nonce[..], &text].concat()))))
+        key.seal_in_place_append_tag(
+            Nonce::assume_unique_for_key(nonce),
+            Aad::from(order.uuid().as_bytes()),
+            &mut text,
+        )
+        .map_err(|_| SealError::Broken(order))?;
+        Ok(SealedParticulars(format!(
+            "{id}.{}",
+            BASE64.encode([&nonce[..], &text].concat())
+        )))
     }
 
     /// Opens the particulars of an order.
@@ -118,7 +131,11 @@ impl Seal {
     /// [`SealError`].
     pub fn open(&self, order: OrderId, sealed: &SealedParticulars) -> Result<Particulars, SealError> {
         let (id, text) = sealed.0.split_once('.').ok_or(SealError::Broken(order))?;
-        let (_, key) = self.keys.iter().find(|(known, _)| known == id).ok_or(SealError::UnknownKey(order))?;
+        let (_, key) = self
+            .keys
+            .iter()
+            .find(|(known, _)| known == id)
+            .ok_or(SealError::UnknownKey(order))?;
         let bytes = BASE64.decode(text).map_err(|_| SealError::Broken(order))?;
         let (nonce, ciphertext) = bytes.split_at_checked(NONCE_LEN).ok_or(SealError::Broken(order))?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Broken(order))?;
@@ -169,7 +186,9 @@ mod tests {
     fn what_an_older_key_sealed_stays_readable_after_a_rotation() {
         let (old, new) = ("a".repeat(40), "b".repeat(40));
         let id = OrderId::random();
-        let sealed = seal(&format!(r#"{{"seed": "{old}"}}"#)).seal(id, &particulars()).unwrap();
+        let sealed = seal(&format!(r#"{{"seed": "{old}"}}"#))
+            .seal(id, &particulars())
+            .unwrap();
         let rotated = seal(&format!(r#"{{"seed": "{new}", "previous_seed": "{old}"}}"#));
         assert_eq!(rotated.open(id, &sealed), Ok(particulars()));
         let forgotten = seal(&format!(r#"{{"seed": "{new}"}}"#));

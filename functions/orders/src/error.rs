@@ -132,13 +132,14 @@ impl From<OrderError> for Problem {
                 Self::conflict("illegal-transition", text).with("order_status", status.word())
             }
             OrderError::OnlyTheBuyerConfirms => Self::forbidden("Only the buyer can confirm the receipt."),
-            OrderError::NoSuchProduct(product) => {
-                Self::new(StatusCode::NOT_FOUND, "product-not-found", "One of the products does not exist.")
-                    .field("products", product.to_string())
-            }
-            OrderError::NotOnSale(product) => {
-                Self::conflict("not-on-sale", "One of the products is not on sale.").field("products", product.to_string())
-            }
+            OrderError::NoSuchProduct(product) => Self::new(
+                StatusCode::NOT_FOUND,
+                "product-not-found",
+                "One of the products does not exist.",
+            )
+            .field("products", product.to_string()),
+            OrderError::NotOnSale(product) => Self::conflict("not-on-sale", "One of the products is not on sale.")
+                .field("products", product.to_string()),
             OrderError::OutOfStock(product) => {
                 Self::conflict("out-of-stock", "Somebody else was faster: not enough of it is left.")
                     .field("products", product.to_string())
@@ -148,21 +149,28 @@ impl From<OrderError> for Problem {
                     .field("products", product.to_string())
                     .with("current_price", current.to_string())
             }
-            OrderError::OwnProduct(product) => {
-                Self::new(StatusCode::BAD_REQUEST, "own-product", "You can not buy your own product.")
-                    .field("products", product.to_string())
-            }
-            OrderError::SeveralSellers => {
-                Self::new(StatusCode::BAD_REQUEST, "several-sellers", "All products of an order must be of the seller named.")
-                    .field("seller_uuid", "is not the seller of all products")
-            }
-            OrderError::TooExpensive => {
-                Self::new(StatusCode::BAD_REQUEST, "too-expensive", "An order can cost at most 99999999.99.")
-                    .field("products", "cost more than 99999999.99 together")
-            }
-            OrderError::PendingOrderExists(_) => {
-                Self::conflict("pending-order-exists", "You already have an order for it that waits for payment.")
-            }
+            OrderError::OwnProduct(product) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "own-product",
+                "You can not buy your own product.",
+            )
+            .field("products", product.to_string()),
+            OrderError::SeveralSellers => Self::new(
+                StatusCode::BAD_REQUEST,
+                "several-sellers",
+                "All products of an order must be of the seller named.",
+            )
+            .field("seller_uuid", "is not the seller of all products"),
+            OrderError::TooExpensive => Self::new(
+                StatusCode::BAD_REQUEST,
+                "too-expensive",
+                "An order can cost at most 99999999.99.",
+            )
+            .field("products", "cost more than 99999999.99 together"),
+            OrderError::PendingOrderExists(_) => Self::conflict(
+                "pending-order-exists",
+                "You already have an order for it that waits for payment.",
+            ),
             OrderError::BeingPlaced => Self::unavailable(text).retry_after(1),
             OrderError::KeyReused => Self::conflict(
                 "idempotency-key-reused",
@@ -172,9 +180,10 @@ impl From<OrderError> for Problem {
                 "idempotency-key-abandoned",
                 "The attempt with this Idempotency-Key was given up. Use a new one.",
             ),
-            OrderError::ChangedMeanwhile(_) => {
-                Self::conflict("changed-meanwhile", "The order was changed just now. Look again and repeat.")
-            }
+            OrderError::ChangedMeanwhile(_) => Self::conflict(
+                "changed-meanwhile",
+                "The order was changed just now. Look again and repeat.",
+            ),
             OrderError::WrongAmount { .. } => Self::internal(text),
             OrderError::Call(problem) => problem,
             OrderError::Table(error) => error.into(),

@@ -177,7 +177,9 @@ impl Order {
     pub fn total_of(lines: &[Line]) -> Result<Money, OrderError> {
         lines
             .iter()
-            .try_fold(Money::ZERO, |sum, line| line.price.times(line.quantity).and_then(|price| sum.checked_add(price)))
+            .try_fold(Money::ZERO, |sum, line| {
+                line.price.times(line.quantity).and_then(|price| sum.checked_add(price))
+            })
             .and_then(Money::positive)
             .map_err(|_| OrderError::TooExpensive)
     }
@@ -228,8 +230,16 @@ impl Order {
     pub fn due_at(&self) -> Option<Timestamp> {
         match self.state {
             State::PendingPayment { expires_at } => Some(expires_at),
-            State::Paid { completes_at, reminded: false, .. } => Some(completes_at.minus(REMINDER_AHEAD)),
-            State::Paid { completes_at, reminded: true, .. } => Some(completes_at),
+            State::Paid {
+                completes_at,
+                reminded: false,
+                ..
+            } => Some(completes_at.minus(REMINDER_AHEAD)),
+            State::Paid {
+                completes_at,
+                reminded: true,
+                ..
+            } => Some(completes_at),
             State::Completed { .. } | State::Cancelled { .. } => None,
         }
     }
@@ -249,9 +259,20 @@ impl Order {
         match self.status().on(Event::Pay) {
             Outcome::MovesTo(_) if payment.amount != self.total => Err(OrderError::WrongAmount { id: self.id }),
             Outcome::MovesTo(_) => {
-                let paid = Paid { payment_uuid: payment.id, method: payment.method, at: payment.at };
+                let paid = Paid {
+                    payment_uuid: payment.id,
+                    method: payment.method,
+                    at: payment.at,
+                };
                 let completes_at = now.plus(TIME_TO_OBJECT);
-                Ok(Some(self.changed(State::Paid { paid, completes_at, reminded: false }, now)))
+                Ok(Some(self.changed(
+                    State::Paid {
+                        paid,
+                        completes_at,
+                        reminded: false,
+                    },
+                    now,
+                )))
             }
             Outcome::ReturnsTheMoney => {
                 let reason = match self.status() {
@@ -280,16 +301,26 @@ impl Order {
         match self.status().on(event) {
             Outcome::MovesTo(_) => {
                 let paid = self.paid().copied();
-                let mut next = self.changed(State::Cancelled { paid, by, reason, at: now }, now);
+                let mut next = self.changed(
+                    State::Cancelled {
+                        paid,
+                        by,
+                        reason,
+                        at: now,
+                    },
+                    now,
+                );
                 if let Some(paid) = paid {
-                    next.refunds.push(full_refund(paid.payment_uuid, self.total, RefundReason::OrderCancelled));
+                    next.refunds
+                        .push(full_refund(paid.payment_uuid, self.total, RefundReason::OrderCancelled));
                 }
                 Ok(Some(next))
             }
             Outcome::NothingToDo => Ok(None),
-            Outcome::Refused | Outcome::ReturnsTheMoney => {
-                Err(OrderError::NotCancellable { id: self.id, status: self.status() })
-            }
+            Outcome::Refused | Outcome::ReturnsTheMoney => Err(OrderError::NotCancellable {
+                id: self.id,
+                status: self.status(),
+            }),
         }
     }
 
@@ -307,7 +338,10 @@ impl Order {
                 Ok(Some(self.changed(State::Completed { paid: *paid, at: now }, now)))
             }
             (Outcome::NothingToDo, _) => Ok(None),
-            _ => Err(OrderError::NotCompletable { id: self.id, status: self.status() }),
+            _ => Err(OrderError::NotCompletable {
+                id: self.id,
+                status: self.status(),
+            }),
         }
     }
 
@@ -321,8 +355,16 @@ impl Order {
                 self.cancel(CancelledBy::Timeout, "未在规定时间内支付".to_owned(), now)
             }
             State::Paid { completes_at, .. } if now >= *completes_at => self.finish(Event::CompleteByTime, now),
-            State::Paid { paid, completes_at, reminded: false } if now >= completes_at.minus(REMINDER_AHEAD) => {
-                let state = State::Paid { paid: *paid, completes_at: *completes_at, reminded: true };
+            State::Paid {
+                paid,
+                completes_at,
+                reminded: false,
+            } if now >= completes_at.minus(REMINDER_AHEAD) => {
+                let state = State::Paid {
+                    paid: *paid,
+                    completes_at: *completes_at,
+                    reminded: true,
+                };
                 Ok(Some(self.changed(state, now)))
             }
             _ => Ok(None),
@@ -347,9 +389,13 @@ impl Order {
     #[must_use]
     pub fn refund_outcome(&self) -> Option<RefundOutcome> {
         let any = |outcome| self.refunds.iter().any(|refund| refund.outcome == outcome);
-        [RefundOutcome::NeedsAttention, RefundOutcome::Pending, RefundOutcome::Succeeded]
-            .into_iter()
-            .find(|outcome| any(*outcome))
+        [
+            RefundOutcome::NeedsAttention,
+            RefundOutcome::Pending,
+            RefundOutcome::Succeeded,
+        ]
+        .into_iter()
+        .find(|outcome| any(*outcome))
     }
 
     /// What events say of it.
@@ -368,18 +414,32 @@ impl Order {
     /// The stock it holds.
     #[must_use]
     pub fn reserved(&self) -> Vec<Reserved> {
-        let reserved = |line: &Line| Reserved { product_uuid: line.product_uuid, quantity: line.quantity };
+        let reserved = |line: &Line| Reserved {
+            product_uuid: line.product_uuid,
+            quantity: line.quantity,
+        };
         self.lines.iter().map(reserved).collect()
     }
 
     fn changed(&self, state: State, now: Timestamp) -> Self {
-        Self { state, updated_at: now, version: self.version + 1, ..self.clone() }
+        Self {
+            state,
+            updated_at: now,
+            version: self.version + 1,
+            ..self.clone()
+        }
     }
 }
 
 fn full_refund(payment: PaymentId, amount: Money, reason: RefundReason) -> Refund {
     let refund_uuid = full_refund_id(payment);
-    Refund { refund_uuid, payment_uuid: payment, amount, reason, outcome: RefundOutcome::Pending }
+    Refund {
+        refund_uuid,
+        payment_uuid: payment,
+        amount,
+        reason,
+        outcome: RefundOutcome::Pending,
+    }
 }
 
 #[cfg(test)]
@@ -412,7 +472,9 @@ mod tests {
             intended_method: None,
             placed_at: START,
             updated_at: START,
-            state: State::PendingPayment { expires_at: START.plus(TIME_TO_PAY) },
+            state: State::PendingPayment {
+                expires_at: START.plus(TIME_TO_PAY),
+            },
             refunds: vec![],
             fingerprint: None,
             version: 1,
@@ -420,7 +482,12 @@ mod tests {
     }
 
     fn payment(amount: Money) -> Payment {
-        Payment { id: PaymentId::random(), amount, method: PaymentMethod::Alipay, at: START }
+        Payment {
+            id: PaymentId::random(),
+            amount,
+            method: PaymentMethod::Alipay,
+            at: START,
+        }
     }
 
     #[test]
@@ -435,7 +502,11 @@ mod tests {
         let paid = order.pay(payment, START).unwrap().unwrap();
         assert_eq!(paid.pay(payment, START), Ok(None));
         let completed = paid.complete(START).unwrap().unwrap();
-        assert_eq!(completed.pay(payment, START), Ok(None), "a replay never moves a completed order back");
+        assert_eq!(
+            completed.pay(payment, START),
+            Ok(None),
+            "a replay never moves a completed order back"
+        );
         let cancelled = paid.cancel(CancelledBy::Buyer, String::new(), START).unwrap().unwrap();
         assert_eq!(cancelled.pay(payment, START), Ok(None), "it is refunded already");
     }
@@ -443,7 +514,10 @@ mod tests {
     #[test]
     fn money_for_an_order_that_does_not_want_it_goes_back_once() {
         let order = placed();
-        let cancelled = order.cancel(CancelledBy::Buyer, "买错了".into(), START).unwrap().unwrap();
+        let cancelled = order
+            .cancel(CancelledBy::Buyer, "买错了".into(), START)
+            .unwrap()
+            .unwrap();
         assert_eq!(cancelled.refund_outcome(), None, "nothing was paid");
         let late = payment(order.total);
         let returned = cancelled.pay(late, START).unwrap().unwrap();
@@ -454,13 +528,19 @@ mod tests {
 
         let paid = order.pay(payment(order.total), START).unwrap().unwrap();
         let twice = paid.pay(payment(order.total), START).unwrap().unwrap();
-        assert_eq!((twice.status(), twice.refunds[0].reason), (Status::Paid, RefundReason::PaidTwice));
+        assert_eq!(
+            (twice.status(), twice.refunds[0].reason),
+            (Status::Paid, RefundReason::PaidTwice)
+        );
     }
 
     #[test]
     fn a_payment_of_another_amount_never_pays_an_order() {
         let order = placed();
-        assert_eq!(order.pay(payment(yuan("0.01")), START), Err(OrderError::WrongAmount { id: order.id }));
+        assert_eq!(
+            order.pay(payment(yuan("0.01")), START),
+            Err(OrderError::WrongAmount { id: order.id })
+        );
     }
 
     #[test]
@@ -468,13 +548,23 @@ mod tests {
         let order = placed();
         assert_eq!(order.let_time_pass(START), Ok(None));
         let expired = order.let_time_pass(order.due_at().unwrap()).unwrap().unwrap();
-        assert!(matches!(expired.state, State::Cancelled { by: CancelledBy::Timeout, .. }));
+        assert!(matches!(
+            expired.state,
+            State::Cancelled {
+                by: CancelledBy::Timeout,
+                ..
+            }
+        ));
         assert_eq!(expired.due_at(), None);
 
         let paid = order.pay(payment(order.total), START).unwrap().unwrap();
         let reminded = paid.let_time_pass(paid.due_at().unwrap()).unwrap().unwrap();
         assert!(matches!(reminded.state, State::Paid { reminded: true, .. }));
-        assert_eq!(reminded.let_time_pass(paid.due_at().unwrap()), Ok(None), "reminded once");
+        assert_eq!(
+            reminded.let_time_pass(paid.due_at().unwrap()),
+            Ok(None),
+            "reminded once"
+        );
         let completed = reminded.let_time_pass(reminded.due_at().unwrap()).unwrap().unwrap();
         assert_eq!(completed.status(), Status::Completed);
         assert_eq!(reminded.due_at(), Some(START.plus(TIME_TO_OBJECT)));
@@ -487,10 +577,18 @@ mod tests {
         let cancelled = paid.cancel(CancelledBy::Seller, String::new(), START).unwrap().unwrap();
         let refund = cancelled.refunds[0].refund_uuid;
         assert_eq!(cancelled.refund_outcome(), Some(RefundOutcome::Pending));
-        let settled = cancelled.settle_refund(refund, RefundOutcome::Succeeded, START).unwrap();
+        let settled = cancelled
+            .settle_refund(refund, RefundOutcome::Succeeded, START)
+            .unwrap();
         assert_eq!(settled.refund_outcome(), Some(RefundOutcome::Succeeded));
-        assert_eq!(settled.settle_refund(refund, RefundOutcome::NeedsAttention, START), None);
-        assert_eq!(settled.settle_refund(RefundId::random(), RefundOutcome::Succeeded, START), None);
+        assert_eq!(
+            settled.settle_refund(refund, RefundOutcome::NeedsAttention, START),
+            None
+        );
+        assert_eq!(
+            settled.settle_refund(RefundId::random(), RefundOutcome::Succeeded, START),
+            None
+        );
     }
 
     proptest! {

@@ -103,6 +103,9 @@ mod tests {
         );
         assert_eq!(figures.total_amount.to_string(), "15.50");
         assert_eq!(figures.recent_amount.to_string(), "10.00");
-        assert_eq!((figures.total_orders, figures.recent_orders, figures.pending_payment), (4, 3, 1));
+        assert_eq!(
+            (figures.total_orders, figures.recent_orders, figures.pending_payment),
+            (4, 3, 1)
+        );
     }
 }

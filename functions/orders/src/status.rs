@@ -111,12 +111,64 @@ mod tests {
     /// The whole machine, written down a second time: a new state or event fails here until somebody decides.
     #[test]
     fn every_event_in_every_status_has_one_outcome() {
-        let events = [Pay, CancelByBuyer, CancelBySeller, CancelByService, Expire, Complete, CompleteByTime];
+        let events = [
+            Pay,
+            CancelByBuyer,
+            CancelBySeller,
+            CancelByService,
+            Expire,
+            Complete,
+            CompleteByTime,
+        ];
         let table = [
-            (PendingPayment, [MovesTo(Paid), MovesTo(Cancelled), Refused, MovesTo(Cancelled), MovesTo(Cancelled), Refused, Refused]),
-            (Paid, [ReturnsTheMoney, MovesTo(Cancelled), MovesTo(Cancelled), MovesTo(Cancelled), NothingToDo, MovesTo(Completed), MovesTo(Completed)]),
-            (Completed, [ReturnsTheMoney, Refused, Refused, Refused, NothingToDo, NothingToDo, NothingToDo]),
-            (Cancelled, [ReturnsTheMoney, NothingToDo, NothingToDo, NothingToDo, NothingToDo, Refused, NothingToDo]),
+            (
+                PendingPayment,
+                [
+                    MovesTo(Paid),
+                    MovesTo(Cancelled),
+                    Refused,
+                    MovesTo(Cancelled),
+                    MovesTo(Cancelled),
+                    Refused,
+                    Refused,
+                ],
+            ),
+            (
+                Paid,
+                [
+                    ReturnsTheMoney,
+                    MovesTo(Cancelled),
+                    MovesTo(Cancelled),
+                    MovesTo(Cancelled),
+                    NothingToDo,
+                    MovesTo(Completed),
+                    MovesTo(Completed),
+                ],
+            ),
+            (
+                Completed,
+                [
+                    ReturnsTheMoney,
+                    Refused,
+                    Refused,
+                    Refused,
+                    NothingToDo,
+                    NothingToDo,
+                    NothingToDo,
+                ],
+            ),
+            (
+                Cancelled,
+                [
+                    ReturnsTheMoney,
+                    NothingToDo,
+                    NothingToDo,
+                    NothingToDo,
+                    NothingToDo,
+                    Refused,
+                    NothingToDo,
+                ],
+            ),
         ];
         assert_eq!(table.map(|(status, _)| status), Status::ALL);
         for (status, outcomes) in table {
@@ -129,7 +181,15 @@ mod tests {
     #[test]
     fn ended_orders_never_move_again() {
         for status in [Completed, Cancelled] {
-            for event in [Pay, CancelByBuyer, CancelBySeller, CancelByService, Expire, Complete, CompleteByTime] {
+            for event in [
+                Pay,
+                CancelByBuyer,
+                CancelBySeller,
+                CancelByService,
+                Expire,
+                Complete,
+                CompleteByTime,
+            ] {
                 assert!(!matches!(status.on(event), MovesTo(_)), "{status:?} {event:?}");
             }
         }

@@ -80,7 +80,9 @@ impl From<&Order> for OrderRecord {
         };
         match &order.state {
             State::PendingPayment { expires_at } => record.expires_at = Some(*expires_at),
-            State::Paid { completes_at, reminded, .. } => {
+            State::Paid {
+                completes_at, reminded, ..
+            } => {
                 record.completes_at = Some(*completes_at);
                 record.reminded = *reminded;
             }
@@ -106,9 +108,9 @@ impl TryFrom<OrderRecord> for Order {
             reason: format!("the order {id} is {} but has no {what}", record.status.word()),
         };
         let state = match record.status {
-            Status::PendingPayment => {
-                State::PendingPayment { expires_at: record.expires_at.ok_or_else(|| lacks("expires_at"))? }
-            }
+            Status::PendingPayment => State::PendingPayment {
+                expires_at: record.expires_at.ok_or_else(|| lacks("expires_at"))?,
+            },
             Status::Paid => State::Paid {
                 paid: record.paid.ok_or_else(|| lacks("paid"))?,
                 completes_at: record.completes_at.ok_or_else(|| lacks("completes_at"))?,
@@ -175,7 +177,9 @@ impl ReadOrders {
     /// # Errors
     /// [`StartError`].
     pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        Ok(Self { orders: Table::from_env(cloud, "ORDERS_TABLE")? })
+        Ok(Self {
+            orders: Table::from_env(cloud, "ORDERS_TABLE")?,
+        })
     }
 
     /// The order as it is now.
@@ -210,7 +214,9 @@ impl ListOrders {
     /// # Errors
     /// [`StartError`].
     pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        Ok(Self { orders: Table::from_env(cloud, "ORDERS_TABLE")? })
+        Ok(Self {
+            orders: Table::from_env(cloud, "ORDERS_TABLE")?,
+        })
     }
 
     /// Every order in which `user` has the part `party`, newest first, in one read of the index.
@@ -232,7 +238,10 @@ impl ListOrders {
     /// [`OrderError::Table`].
     pub async fn page_of(&self, ids: &[OrderId]) -> Result<Vec<Order>, OrderError> {
         let records: Vec<OrderRecord> = self.orders.find_all(ids.iter().copied().map(key).collect()).await?;
-        let mut orders = records.into_iter().map(Order::try_from).collect::<Result<Vec<_>, _>>()?;
+        let mut orders = records
+            .into_iter()
+            .map(Order::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
         orders.sort_by_key(|order| ids.iter().position(|id| *id == order.id));
         Ok(orders)
     }
@@ -253,7 +262,9 @@ impl WriteOrders {
     /// # Errors
     /// [`StartError`].
     pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        Ok(Self { read: ReadOrders::from_env(cloud)? })
+        Ok(Self {
+            read: ReadOrders::from_env(cloud)?,
+        })
     }
 
     /// Reading, for those who also write.
@@ -318,7 +329,9 @@ impl DueOrders {
     /// # Errors
     /// [`StartError`].
     pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        Ok(Self { orders: Table::from_env(cloud, "ORDERS_TABLE")? })
+        Ok(Self {
+            orders: Table::from_env(cloud, "ORDERS_TABLE")?,
+        })
     }
 
     /// Orders that are due at `now`, longest overdue first within each shard.
@@ -331,7 +344,9 @@ impl DueOrders {
             order_uuid: OrderId,
         }
         let shards = due_shards().map(|shard| {
-            let query = Query::partition(Some("due"), "due_shard", shard).up_to("due_at", now.millis()).limit(DUE_AT_ONCE);
+            let query = Query::partition(Some("due"), "due_shard", shard)
+                .up_to("due_at", now.millis())
+                .limit(DUE_AT_ONCE);
             self.orders.query::<Due>(query)
         });
         let due = futures::future::try_join_all(shards).await?;

@@ -88,7 +88,11 @@ impl Cloud {
         if let Some(url) = settings.optional("AWS_ENDPOINT_URL") {
             sdk = sdk.endpoint_url(url);
         }
-        Ok(Self { sdk: sdk.build(), settings, clock: Clock::from_env() })
+        Ok(Self {
+            sdk: sdk.build(),
+            settings,
+            clock: Clock::from_env(),
+        })
     }
 
     /// Configuration for an SDK client.

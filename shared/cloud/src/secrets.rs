@@ -36,20 +36,33 @@ impl Cloud {
         variable: &'static str,
     ) -> Result<T, StartError> {
         let text = self.secret_text(variable).await?;
-        text.parse::<T>()
-            .map_err(|error| SecretError::Wrong { variable, reason: error.to_string() }.into())
+        text.parse::<T>().map_err(|error| {
+            SecretError::Wrong {
+                variable,
+                reason: error.to_string(),
+            }
+            .into()
+        })
     }
 
     async fn secret_text(&self, variable: &'static str) -> Result<String, StartError> {
-        let arn = self.settings().required(variable).map_err(|error: SettingError| StartError::from(error))?;
-        let answer = aws_sdk_secretsmanager::Client::new(self.sdk()).get_secret_value().secret_id(arn).send().await;
+        let arn = self
+            .settings()
+            .required(variable)
+            .map_err(|error: SettingError| StartError::from(error))?;
+        let answer = aws_sdk_secretsmanager::Client::new(self.sdk())
+            .get_secret_value()
+            .secret_id(arn)
+            .send()
+            .await;
         let secret = answer.map_err(|error| SecretError::Unavailable {
             variable,
             reason: DisplayErrorContext(&error).to_string(),
         })?;
-        let text = secret
-            .secret_string
-            .ok_or_else(|| SecretError::Wrong { variable, reason: "it has no text".into() })?;
+        let text = secret.secret_string.ok_or_else(|| SecretError::Wrong {
+            variable,
+            reason: "it has no text".into(),
+        })?;
         Ok(text)
     }
 }

@@ -49,6 +49,9 @@ impl Settings {
     pub fn parsed<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<T, SettingError> {
         self.required(name)?
             .parse()
-            .map_err(|error: T::Err| SettingError::Wrong { name, reason: error.to_string() })
+            .map_err(|error: T::Err| SettingError::Wrong {
+                name,
+                reason: error.to_string(),
+            })
     }
 }

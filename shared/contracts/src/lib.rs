@@ -35,7 +35,12 @@ impl<E: Event> Envelope<E> {
     /// `event` happened to the entity `subject` at `occurred_at`; `cause` tells apart several events of one kind.
     pub fn new(subject: Uuid, cause: &str, occurred_at: Timestamp, event: E) -> Self {
         let event_id = kernel::derived_uuid("event", &[event.name(), &subject.to_string(), cause]);
-        Self { event_id, version: VERSION, occurred_at, event }
+        Self {
+            event_id,
+            version: VERSION,
+            occurred_at,
+            event,
+        }
     }
 }
 

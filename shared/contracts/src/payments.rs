@@ -37,7 +37,9 @@ impl PaymentMethod {
     /// The method that clients call `number`.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
-        [Self::Alipay, Self::WechatPay].into_iter().find(|method| u64::from(method.number()) == number)
+        [Self::Alipay, Self::WechatPay]
+            .into_iter()
+            .find(|method| u64::from(method.number()) == number)
     }
 }
 
@@ -45,7 +47,10 @@ impl std::str::FromStr for PaymentMethod {
     type Err = NotAMethod;
 
     fn from_str(word: &str) -> Result<Self, NotAMethod> {
-        [Self::Alipay, Self::WechatPay].into_iter().find(|method| method.word() == word).ok_or(NotAMethod)
+        [Self::Alipay, Self::WechatPay]
+            .into_iter()
+            .find(|method| method.word() == word)
+            .ok_or(NotAMethod)
     }
 }
 

@@ -26,12 +26,18 @@ pub struct EventError {
 impl EventError {
     /// It may work later.
     pub fn again(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { retry: Retry::Again, source: source.into() }
+        Self {
+            retry: Retry::Again,
+            source: source.into(),
+        }
     }
 
     /// It can never work.
     pub fn never(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { retry: Retry::Never, source: source.into() }
+        Self {
+            retry: Retry::Never,
+            source: source.into(),
+        }
     }
 
     /// Whether trying again makes sense.
@@ -77,6 +83,9 @@ impl From<EventError> for lambda_runtime::Diagnostic {
             Retry::Again => "Retryable",
             Retry::Never => "NonRetryable",
         };
-        Self { error_type: error_type.to_owned(), error_message: error.chain() }
+        Self {
+            error_type: error_type.to_owned(),
+            error_message: error.chain(),
+        }
     }
 }

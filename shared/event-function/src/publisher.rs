@@ -51,7 +51,10 @@ impl Publisher {
     /// # Errors
     /// [`StartError`].
     pub fn new(cloud: &Cloud) -> Result<Self, StartError> {
-        Ok(Self { client: Client::new(cloud.sdk()), settings: *cloud.settings() })
+        Ok(Self {
+            client: Client::new(cloud.sdk()),
+            settings: *cloud.settings(),
+        })
     }
 
     /// Publishes everything, in order per topic. When it fails some may have been published: readers know an event that
@@ -87,7 +90,10 @@ impl Publisher {
             .await
             .map_err(|error| EventError::again(DisplayErrorContext(error).to_string()))?;
         match answer.failed().first() {
-            Some(failed) => Err(EventError::again(format!("the topic refused a message: {}", failed.code()))),
+            Some(failed) => Err(EventError::again(format!(
+                "the topic refused a message: {}",
+                failed.code()
+            ))),
             None => Ok(()),
         }
     }

@@ -60,7 +60,9 @@ async fn batch(one: OneMessage, payload: Value) -> Result<Value, EventError> {
 }
 
 async fn handle(one: &OneMessage, message: SqsMessage) -> Result<(), EventError> {
-    let body = message.body.ok_or_else(|| EventError::never("the message has no body"))?;
+    let body = message
+        .body
+        .ok_or_else(|| EventError::never("the message has no body"))?;
     one(body).await
 }
 

@@ -49,7 +49,11 @@ where
 
 fn change<T: DeserializeOwned>(record: EventRecord) -> Result<Change<T>, EventError> {
     let parse = |image: serde_dynamo::Item| {
-        if image.is_empty() { Ok(None) } else { serde_dynamo::from_item(image).map(Some).map_err(EventError::never) }
+        if image.is_empty() {
+            Ok(None)
+        } else {
+            serde_dynamo::from_item(image).map(Some).map_err(EventError::never)
+        }
     };
     Ok(Change {
         source: record.event_source_arn.unwrap_or_default(),

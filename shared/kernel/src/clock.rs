@@ -36,13 +36,19 @@ impl Timestamp {
     /// The moment `span` later.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// The moment `span` earlier.
     #[must_use]
     pub fn minus(self, span: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(span.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long after `earlier` this is; zero if it is before.
@@ -76,7 +82,9 @@ impl Zone {
     /// ISO-8601 with the zone's offset and microseconds, as the original service wrote it.
     #[must_use]
     pub fn show(self, at: Timestamp) -> String {
-        at.utc().with_timezone(&self.0).to_rfc3339_opts(SecondsFormat::Micros, false)
+        at.utc()
+            .with_timezone(&self.0)
+            .to_rfc3339_opts(SecondsFormat::Micros, false)
     }
 }
 
@@ -101,12 +109,17 @@ impl Clock {
     /// The clock of this process.
     #[must_use]
     pub fn from_env() -> Self {
-        Self { offset_file: std::env::var_os("CLOCK_OFFSET_FILE").map(PathBuf::from) }
+        Self {
+            offset_file: std::env::var_os("CLOCK_OFFSET_FILE").map(PathBuf::from),
+        }
     }
 
     /// The current time.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the system's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the system's clock"
+    )]
     pub fn now(&self) -> Timestamp {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let offset = self
@@ -115,7 +128,11 @@ impl Clock {
             .and_then(|file| fs::read_to_string(file).ok())
             .and_then(|text| text.trim().parse::<i64>().ok())
             .unwrap_or(0);
-        Timestamp(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX).saturating_add(offset))
+        Timestamp(
+            i64::try_from(since_epoch.as_millis())
+                .unwrap_or(i64::MAX)
+                .saturating_add(offset),
+        )
     }
 }
 

@@ -70,7 +70,11 @@ impl Money {
     /// # Errors
     /// [`MoneyError::Zero`].
     pub fn positive(self) -> Result<Self, MoneyError> {
-        if self.is_zero() { Err(MoneyError::Zero) } else { Ok(self) }
+        if self.is_zero() {
+            Err(MoneyError::Zero)
+        } else {
+            Ok(self)
+        }
     }
 
     /// The sum.
@@ -78,7 +82,10 @@ impl Money {
     /// # Errors
     /// [`MoneyError::TooLarge`].
     pub fn checked_add(self, other: Self) -> Result<Self, MoneyError> {
-        self.0.checked_add(other.0).ok_or(MoneyError::TooLarge).and_then(Self::from_fen)
+        self.0
+            .checked_add(other.0)
+            .ok_or(MoneyError::TooLarge)
+            .and_then(Self::from_fen)
     }
 
     /// The difference.
@@ -86,7 +93,10 @@ impl Money {
     /// # Errors
     /// [`MoneyError::Negative`] when `other` is larger.
     pub fn checked_sub(self, other: Self) -> Result<Self, MoneyError> {
-        self.0.checked_sub(other.0).ok_or(MoneyError::Negative).and_then(Self::from_fen)
+        self.0
+            .checked_sub(other.0)
+            .ok_or(MoneyError::Negative)
+            .and_then(Self::from_fen)
     }
 
     /// The price of `quantity` pieces.
@@ -94,7 +104,10 @@ impl Money {
     /// # Errors
     /// [`MoneyError::TooLarge`].
     pub fn times(self, quantity: Quantity) -> Result<Self, MoneyError> {
-        self.0.checked_mul(i64::from(quantity.get())).ok_or(MoneyError::TooLarge).and_then(Self::from_fen)
+        self.0
+            .checked_mul(i64::from(quantity.get()))
+            .ok_or(MoneyError::TooLarge)
+            .and_then(Self::from_fen)
     }
 }
 
@@ -133,7 +146,10 @@ impl FromStr for Money {
         if significant.len() > 8 {
             return Err(MoneyError::TooLarge);
         }
-        format!("0{significant}{cents}").parse::<i64>().map_err(|_| MoneyError::TooLarge).and_then(Self::from_fen)
+        format!("0{significant}{cents}")
+            .parse::<i64>()
+            .map_err(|_| MoneyError::TooLarge)
+            .and_then(Self::from_fen)
     }
 }
 

@@ -30,7 +30,9 @@ impl PageRequest {
     /// [`PageError`] names the parameter that is out of range.
     pub fn parse(page: Option<&str>, page_size: Option<&str>, default_size: u32) -> Result<Self, PageError> {
         let number = page.map_or(Ok(1), |text| whole(text, 1_000_000).ok_or(PageError::Number))?;
-        let size = page_size.map_or(Ok(default_size), |text| whole(text, Self::MAX_SIZE).ok_or(PageError::Size))?;
+        let size = page_size.map_or(Ok(default_size), |text| {
+            whole(text, Self::MAX_SIZE).ok_or(PageError::Size)
+        })?;
         Ok(Self { number, size })
     }
 
@@ -57,7 +59,11 @@ impl PageRequest {
     pub fn cut<T>(self, all: Vec<T>) -> Page<T> {
         let count = all.len();
         let entries = all.into_iter().skip(self.offset()).take(self.size as usize).collect();
-        Page { request: self, count, entries }
+        Page {
+            request: self,
+            count,
+            entries,
+        }
     }
 }
 
@@ -80,7 +86,11 @@ impl<T> Page<T> {
     /// The same page of something else.
     #[must_use]
     pub fn with_entries<U>(&self, entries: Vec<U>) -> Page<U> {
-        Page { request: self.request, count: self.count, entries }
+        Page {
+            request: self.request,
+            count: self.count,
+            entries,
+        }
     }
 
     /// Number of pages, at least 1.

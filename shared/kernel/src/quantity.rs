@@ -46,7 +46,10 @@ impl<'de> Deserialize<'de> for Quantity {
                 Quantity::new(count).map_err(E::custom)
             }
             fn visit_i64<E: de::Error>(self, count: i64) -> Result<Quantity, E> {
-                u64::try_from(count).map_err(|_| NotAQuantity).and_then(Quantity::new).map_err(E::custom)
+                u64::try_from(count)
+                    .map_err(|_| NotAQuantity)
+                    .and_then(Quantity::new)
+                    .map_err(E::custom)
             }
         }
         deserializer.deserialize_any(Whole)
@@ -60,7 +63,17 @@ mod tests {
     #[test]
     fn only_whole_numbers_in_range_are_quantities() {
         assert_eq!(serde_json::from_str::<Quantity>("999").unwrap().get(), 999);
-        for json in ["0", "-1", "1000", "1.5", "1.0", "\"1\"", "null", "true", "18446744073709551616"] {
+        for json in [
+            "0",
+            "-1",
+            "1000",
+            "1.5",
+            "1.0",
+            "\"1\"",
+            "null",
+            "true",
+            "18446744073709551616",
+        ] {
             assert!(serde_json::from_str::<Quantity>(json).is_err(), "{json}");
         }
     }

@@ -82,7 +82,11 @@ mod tests {
 
     #[test]
     fn each_purpose_and_each_seed_has_a_key_of_its_own() {
-        let text = format!(r#"{{"seed": "{}", "previous_seed": "{}"}}"#, "a".repeat(32), "b".repeat(32));
+        let text = format!(
+            r#"{{"seed": "{}", "previous_seed": "{}"}}"#,
+            "a".repeat(32),
+            "b".repeat(32)
+        );
         let seed: Seed = text.parse().unwrap();
         let (tokens, sealing) = (seed.keys("tokens").unwrap(), seed.keys("sealing").unwrap());
         assert_eq!(tokens.len(), 2);
@@ -93,7 +97,10 @@ mod tests {
 
     #[test]
     fn a_guessable_seed_is_refused() {
-        assert!(matches!(r#"{"seed": "short"}"#.parse::<Seed>(), Err(SeedError::TooShort)));
+        assert!(matches!(
+            r#"{"seed": "short"}"#.parse::<Seed>(),
+            Err(SeedError::TooShort)
+        ));
         assert!(matches!("seed".parse::<Seed>(), Err(SeedError::NotASeed)));
     }
 }

@@ -67,14 +67,19 @@ impl fmt::Display for ServiceName {
 
 /// A name that no service has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a service: there are order-service, payment-service, notification-service, user-service, product-service and root-service")]
+#[error(
+    "{0:?} is not a service: there are order-service, payment-service, notification-service, user-service, product-service and root-service"
+)]
 pub struct NotAService(String);
 
 impl FromStr for ServiceName {
     type Err = NotAService;
 
     fn from_str(text: &str) -> Result<Self, NotAService> {
-        Self::ALL.into_iter().find(|name| name.as_str() == text).ok_or_else(|| NotAService(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|name| name.as_str() == text)
+            .ok_or_else(|| NotAService(text.to_owned()))
     }
 }
 
@@ -113,7 +118,9 @@ impl ServiceTokens {
             iat: now.seconds(),
             exp: now.plus(LIFETIME).seconds(),
             nbf: None,
-            kind: Service { sub: service.to_string() },
+            kind: Service {
+                sub: service.to_string(),
+            },
         })
     }
 }
@@ -159,8 +166,10 @@ mod tests {
 
     #[test]
     fn user_and_service_tokens_do_not_stand_in_for_each_other() {
-        let (services, users) =
-            (ServiceTokens::derive(&seed("a")).unwrap(), UserTokens::derive(&seed("a")).unwrap());
+        let (services, users) = (
+            ServiceTokens::derive(&seed("a")).unwrap(),
+            UserTokens::derive(&seed("a")).unwrap(),
+        );
         let now = Timestamp::from_millis(1_800_000_000_000);
         let service = services.issue(ServiceName::OrderService, now).unwrap();
         let user = users.issue(UserId::random(), "ann", Privilege::Member, now).unwrap();
@@ -181,9 +190,16 @@ mod tests {
             UserId::random()
         );
         let now = Timestamp::from_millis(1_800_000_000_000);
-        for header in [r#"{"alg":"none"}"#.to_owned(), format!(r#"{{"alg":"none","kid":"{kid}"}}"#), format!(r#"{{"alg":"HS256","kid":"{kid}"}}"#)] {
+        for header in [
+            r#"{"alg":"none"}"#.to_owned(),
+            format!(r#"{{"alg":"none","kid":"{kid}"}}"#),
+            format!(r#"{{"alg":"HS256","kid":"{kid}"}}"#),
+        ] {
             let token = format!("{}.{}.", b64(&header), b64(&claims));
-            assert_eq!(User::verify(&token, &keys, user_token::ISSUER, now), Err(TokenError::Invalid));
+            assert_eq!(
+                User::verify(&token, &keys, user_token::ISSUER, now),
+                Err(TokenError::Invalid)
+            );
         }
     }
 }

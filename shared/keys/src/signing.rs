@@ -29,7 +29,11 @@ impl SigningKeys {
         for older in keys {
             published.push(older?.1);
         }
-        Ok(Self { current, key_id, published: JwkSet { keys: published } })
+        Ok(Self {
+            current,
+            key_id,
+            published: JwkSet { keys: published },
+        })
     }
 
     /// The public keys as a JWK set (RFC 7517).
@@ -56,7 +60,11 @@ fn key_pair(seed: &[u8; 32]) -> Result<(EncodingKey, Jwk), SeedError> {
     let pkcs8 = pair.to_pkcs8v1().map_err(|_| SeedError::Derivation)?;
     let private = EncodingKey::from_ed_der(pkcs8.as_ref());
     let mut public = Jwk::from_encoding_key(&private, Algorithm::EdDSA).map_err(|_| SeedError::Derivation)?;
-    public.common.key_id = Some(public.thumbprint(ThumbprintHash::SHA256).map_err(|_| SeedError::Derivation)?);
+    public.common.key_id = Some(
+        public
+            .thumbprint(ThumbprintHash::SHA256)
+            .map_err(|_| SeedError::Derivation)?,
+    );
     public.common.public_key_use = Some(PublicKeyUse::Signature);
     Ok((private, public))
 }

@@ -87,20 +87,18 @@ impl UserTokens {
     ///
     /// # Errors
     /// [`SeedError::Derivation`] when signing fails.
-    pub fn issue(
-        &self,
-        id: UserId,
-        username: &str,
-        privilege: Privilege,
-        now: Timestamp,
-    ) -> Result<String, SeedError> {
+    pub fn issue(&self, id: UserId, username: &str, privilege: Privilege, now: Timestamp) -> Result<String, SeedError> {
         self.0.sign(&Claims {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             iat: now.seconds(),
             exp: now.plus(LIFETIME).seconds(),
             nbf: None,
-            kind: Person { sub: id, username: username.to_owned(), privilege: privilege.number() },
+            kind: Person {
+                sub: id,
+                username: username.to_owned(),
+                privilege: privilege.number(),
+            },
         })
     }
 }

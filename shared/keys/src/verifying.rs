@@ -6,8 +6,8 @@ use std::fmt;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use kernel::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Why a token proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -57,13 +57,19 @@ impl KeySet {
             .iter()
             .filter_map(|key| Some((key.common.key_id.clone()?, DecodingKey::from_jwk(key).ok()?)))
             .collect();
-        Ok(Self { keys, shared_secret: None })
+        Ok(Self {
+            keys,
+            shared_secret: None,
+        })
     }
 
     /// No published keys; only tokens signed with HS256 and `secret` are accepted.
     #[must_use]
     pub fn of_shared_secret(secret: &[u8]) -> Self {
-        Self { keys: HashMap::new(), shared_secret: Some(DecodingKey::from_secret(secret)) }
+        Self {
+            keys: HashMap::new(),
+            shared_secret: Some(DecodingKey::from_secret(secret)),
+        }
     }
 
     pub(crate) fn claims<C: DeserializeOwned>(
@@ -86,12 +92,16 @@ impl KeySet {
         rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         // The library would compare with the system's clock; the function's clock is asked below.
         rules.validate_exp = false;
-        let claims: Claims<C> =
-            jsonwebtoken::decode(token, key, &rules).map(|data| data.claims).map_err(|_| TokenError::Invalid)?;
+        let claims: Claims<C> = jsonwebtoken::decode(token, key, &rules)
+            .map(|data| data.claims)
+            .map_err(|_| TokenError::Invalid)?;
         if now.seconds() >= claims.exp.saturating_add(LEEWAY_SECONDS) {
             return Err(TokenError::Expired);
         }
-        if claims.nbf.is_some_and(|from| now.seconds().saturating_add(LEEWAY_SECONDS) < from) {
+        if claims
+            .nbf
+            .is_some_and(|from| now.seconds().saturating_add(LEEWAY_SECONDS) < from)
+        {
             return Err(TokenError::Invalid);
         }
         Ok(claims)
@@ -111,5 +121,7 @@ pub fn audience(token: &str) -> Option<String> {
     struct Audience {
         aud: String,
     }
-    jsonwebtoken::dangerous::insecure_decode::<Audience>(token).ok().map(|data| data.claims.aud)
+    jsonwebtoken::dangerous::insecure_decode::<Audience>(token)
+        .ok()
+        .map(|data| data.claims.aud)
 }

@@ -25,7 +25,10 @@ impl Breaker {
         }
         let next = now.plus(REST).millis();
         now.millis() >= open_until
-            && self.open_until.compare_exchange(open_until, next, Ordering::AcqRel, Ordering::Acquire).is_ok()
+            && self
+                .open_until
+                .compare_exchange(open_until, next, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
     }
 
     pub(crate) fn succeeded(&self) {

@@ -45,7 +45,9 @@ impl Connection {
     pub fn new(cloud: &Cloud) -> Self {
         let mut trusted = rustls::RootCertStore::empty();
         trusted.add_parsable_certificates(
-            roots::AMAZON.into_iter().filter_map(|pem| CertificateDer::from_pem_slice(pem).ok()),
+            roots::AMAZON
+                .into_iter()
+                .filter_map(|pem| CertificateDer::from_pem_slice(pem).ok()),
         );
         let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
@@ -68,8 +70,14 @@ impl Connection {
         .https_or_http()
         .enable_http1()
         .wrap_connector(plain);
-        let function = cloud.settings().optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|| "unknown".into());
-        Self { client: Client::builder(TokioExecutor::new()).build(connector), user_agent: format!("cfmp/{function}") }
+        let function = cloud
+            .settings()
+            .optional("AWS_LAMBDA_FUNCTION_NAME")
+            .unwrap_or_else(|| "unknown".into());
+        Self {
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            user_agent: format!("cfmp/{function}"),
+        }
     }
 
     /// Sends one request and reads the whole answer. Redirects are not followed.
@@ -84,7 +92,10 @@ impl Connection {
         body: Bytes,
         limit: Duration,
     ) -> Result<(StatusCode, Bytes), ConnectionError> {
-        let mut request = Request::builder().method(method).uri(url).header(header::USER_AGENT, &self.user_agent);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(header::USER_AGENT, &self.user_agent);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -98,11 +109,15 @@ impl Connection {
                 .map_err(|error| ConnectionError::Failed(error.to_string()))?;
             Ok((status, body.to_bytes()))
         };
-        tokio::time::timeout(limit, answered).await.unwrap_or(Err(ConnectionError::TimedOut(limit)))
+        tokio::time::timeout(limit, answered)
+            .await
+            .unwrap_or(Err(ConnectionError::TimedOut(limit)))
     }
 }
 
 fn failed(error: &hyper_util::client::legacy::Error) -> ConnectionError {
-    let cause = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+    let cause = std::error::Error::source(error)
+        .map(|source| format!(": {source}"))
+        .unwrap_or_default();
     ConnectionError::Failed(format!("{error}{cause}"))
 }

@@ -80,7 +80,10 @@ impl Answer {
 
     /// An error that says what was unexpected in this answer.
     pub fn not_understood(&self, reason: impl fmt::Display) -> CallError {
-        CallError::NotUnderstood { service: self.service, reason: format!("status {}: {reason}", self.status.as_u16()) }
+        CallError::NotUnderstood {
+            service: self.service,
+            reason: format!("status {}: {reason}", self.status.as_u16()),
+        }
     }
 }
 
@@ -91,8 +94,10 @@ impl Services {
     /// [`StartError`] names what is missing.
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
         let seed: Seed = cloud.secret("SERVICE_TOKEN_SECRET").await?;
-        let tokens = ServiceTokens::derive(&seed)
-            .map_err(|error| SettingError::Wrong { name: "SERVICE_TOKEN_SECRET", reason: error.to_string() })?;
+        let tokens = ServiceTokens::derive(&seed).map_err(|error| SettingError::Wrong {
+            name: "SERVICE_TOKEN_SECRET",
+            reason: error.to_string(),
+        })?;
         Ok(Self(Arc::new(Inner {
             connection: Connection::new(cloud),
             base_url: cloud.settings().required("API_BASE_URL")?,
@@ -121,8 +126,10 @@ impl Services {
         path: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<Answer, CallError> {
-        let body = serde_json::to_vec(body)
-            .map_err(|error| CallError::NotUnderstood { service, reason: error.to_string() })?;
+        let body = serde_json::to_vec(body).map_err(|error| CallError::NotUnderstood {
+            service,
+            reason: error.to_string(),
+        })?;
         self.call(service, Method::POST, path, body.into(), 2).await
     }
 
@@ -135,7 +142,11 @@ impl Services {
         attempts: u32,
     ) -> Result<Answer, CallError> {
         let unavailable = |reason: String| CallError::Unavailable { service, reason };
-        let token = self.0.tokens.issue(self.0.caller, self.0.clock.now()).map_err(|e| unavailable(e.to_string()))?;
+        let token = self
+            .0
+            .tokens
+            .issue(self.0.caller, self.0.clock.now())
+            .map_err(|e| unavailable(e.to_string()))?;
         let url = format!("{}{path}", self.0.base_url);
         let headers = [
             (http::header::AUTHORIZATION, format!("Bearer {token}")),
@@ -145,9 +156,16 @@ impl Services {
         let mut last = String::new();
         for _ in 0..attempts {
             if !breaker.lets_through(self.0.clock.now()) {
-                return Err(unavailable("it failed repeatedly and is left alone for a moment".into()));
+                return Err(unavailable(
+                    "it failed repeatedly and is left alone for a moment".into(),
+                ));
             }
-            match self.0.connection.send(method.clone(), &url, &headers, body.clone(), TIME_LIMIT).await {
+            match self
+                .0
+                .connection
+                .send(method.clone(), &url, &headers, body.clone(), TIME_LIMIT)
+                .await
+            {
                 Ok((status, body)) if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS => {
                     breaker.succeeded();
                     return Ok(Answer { service, status, body });

@@ -39,7 +39,10 @@ impl Key {
     }
 
     pub(crate) fn item(&self) -> Item {
-        self.0.iter().map(|(attribute, value)| ((*attribute).to_owned(), AttributeValue::S(value.clone()))).collect()
+        self.0
+            .iter()
+            .map(|(attribute, value)| ((*attribute).to_owned(), AttributeValue::S(value.clone())))
+            .collect()
     }
 }
 
@@ -58,7 +61,13 @@ impl Update {
     /// names `#n` and values `:v` given by [`Update::name`] and [`Update::value`].
     #[must_use]
     pub fn new(key: Key, expression: &'static str, condition: &'static str) -> Self {
-        Self { key, expression, condition, names: HashMap::new(), values: HashMap::new() }
+        Self {
+            key,
+            expression,
+            condition,
+            names: HashMap::new(),
+            values: HashMap::new(),
+        }
     }
 
     /// States what `#placeholder` stands for.
@@ -71,14 +80,16 @@ impl Update {
     /// States what `:placeholder` stands for: text.
     #[must_use]
     pub fn text(mut self, placeholder: &'static str, value: impl ToString) -> Self {
-        self.values.insert(placeholder.to_owned(), AttributeValue::S(value.to_string()));
+        self.values
+            .insert(placeholder.to_owned(), AttributeValue::S(value.to_string()));
         self
     }
 
     /// States what `:placeholder` stands for: a whole number.
     #[must_use]
     pub fn number(mut self, placeholder: &'static str, value: i64) -> Self {
-        self.values.insert(placeholder.to_owned(), AttributeValue::N(value.to_string()));
+        self.values
+            .insert(placeholder.to_owned(), AttributeValue::N(value.to_string()));
         self
     }
 }
@@ -90,7 +101,10 @@ impl Table {
     /// [`StartError`] when the variable is not set.
     pub fn from_env(cloud: &Cloud, variable: &'static str) -> Result<Self, StartError> {
         let name = cloud.settings().required(variable)?;
-        Ok(Self { client: Client::new(cloud.sdk()), name })
+        Ok(Self {
+            client: Client::new(cloud.sdk()),
+            name,
+        })
     }
 
     pub(crate) fn to_item(&self, value: impl Serialize) -> Result<Item, TableError> {
@@ -102,7 +116,10 @@ impl Table {
     }
 
     fn corrupt(&self, error: &serde_dynamo::Error) -> TableError {
-        TableError::Corrupt { table: self.name.clone(), reason: error.to_string() }
+        TableError::Corrupt {
+            table: self.name.clone(),
+            reason: error.to_string(),
+        }
     }
 
     /// The item of `key` as it is now (a strongly consistent read), if there is one.
@@ -110,7 +127,12 @@ impl Table {
     /// # Errors
     /// [`TableError::Unavailable`], [`TableError::Corrupt`].
     pub fn find<'a, T: DeserializeOwned + 'a>(&'a self, key: &'a Key) -> Boxed<'a, Result<Option<T>, TableError>> {
-        Box::pin(async move { self.find_item(key.item()).await?.map(|item| self.parse_item(item)).transpose() })
+        Box::pin(async move {
+            self.find_item(key.item())
+                .await?
+                .map(|item| self.parse_item(item))
+                .transpose()
+        })
     }
 
     fn find_item(&self, key: Item) -> Boxed<'_, Result<Option<Item>, TableError>> {
@@ -152,7 +174,10 @@ impl Table {
                     .set_keys(Some(std::mem::take(&mut missing)))
                     .consistent_read(true)
                     .build()
-                    .map_err(|error| TableError::Refused { table: self.name.clone(), reason: error.to_string() })?;
+                    .map_err(|error| TableError::Refused {
+                        table: self.name.clone(),
+                        reason: error.to_string(),
+                    })?;
                 let answer = self
                     .client
                     .batch_get_item()
@@ -161,7 +186,12 @@ impl Table {
                     .send()
                     .await
                     .map_err(|error| TableError::of(&self.name, &error))?;
-                found.extend(answer.responses.and_then(|mut tables| tables.remove(&self.name)).unwrap_or_default());
+                found.extend(
+                    answer
+                        .responses
+                        .and_then(|mut tables| tables.remove(&self.name))
+                        .unwrap_or_default(),
+                );
                 missing = answer
                     .unprocessed_keys
                     .and_then(|mut tables| tables.remove(&self.name))
@@ -171,12 +201,20 @@ impl Table {
             if missing.is_empty() {
                 return Ok(found);
             }
-            Err(TableError::Unavailable { table: self.name.clone(), reason: "keys were left unprocessed".into() })
+            Err(TableError::Unavailable {
+                table: self.name.clone(),
+                reason: "keys were left unprocessed".into(),
+            })
         })
     }
 
     pub(crate) fn insertion(&self, key: &Key, value: impl Serialize) -> Result<Put, TableError> {
-        self.put(self.to_item(value)?, "attribute_not_exists(#key)", key.partition_attribute(), None)
+        self.put(
+            self.to_item(value)?,
+            "attribute_not_exists(#key)",
+            key.partition_attribute(),
+            None,
+        )
     }
 
     pub(crate) fn replacement(&self, value: impl Serialize, seen_version: u64) -> Result<Put, TableError> {
@@ -193,7 +231,10 @@ impl Table {
                 seen.map(|version| HashMap::from([(":seen".to_owned(), AttributeValue::N(version.to_string()))])),
             )
             .build()
-            .map_err(|error| TableError::Refused { table: self.name.clone(), reason: error.to_string() })
+            .map_err(|error| TableError::Refused {
+                table: self.name.clone(),
+                reason: error.to_string(),
+            })
     }
 
     /// Writes a new item; `key` is its primary key.

@@ -46,7 +46,8 @@ impl Query {
     #[must_use]
     pub fn up_to(mut self, attribute: &'static str, bound: i64) -> Self {
         self.names.insert("#sort".to_owned(), attribute.to_owned());
-        self.values.insert(":bound".to_owned(), AttributeValue::N(bound.to_string()));
+        self.values
+            .insert(":bound".to_owned(), AttributeValue::N(bound.to_string()));
         self.condition.push_str(" AND #sort <= :bound");
         self
     }
@@ -73,7 +74,11 @@ impl Table {
     /// [`TableError::Unavailable`], [`TableError::Corrupt`].
     pub fn query<'a, T: DeserializeOwned + 'a>(&'a self, query: Query) -> Boxed<'a, Result<Vec<T>, TableError>> {
         Box::pin(async move {
-            self.query_items(query).await?.into_iter().map(|item| self.parse_item(item)).collect()
+            self.query_items(query)
+                .await?
+                .into_iter()
+                .map(|item| self.parse_item(item))
+                .collect()
         })
     }
 
@@ -100,7 +105,9 @@ impl Table {
                     .map_err(|error| TableError::of(&self.name, &error))?;
                 found.extend(answer.items.unwrap_or_default());
                 start = answer.last_evaluated_key.filter(|key| !key.is_empty());
-                let enough = query.limit.is_some_and(|limit| found.len() >= limit.unsigned_abs() as usize);
+                let enough = query
+                    .limit
+                    .is_some_and(|limit| found.len() >= limit.unsigned_abs() as usize);
                 if start.is_none() || enough {
                     return Ok(found);
                 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, Delete, ReturnConsumedCapacity, TransactWriteItem, Update as UpdateAction};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, Delete, ReturnConsumedCapacity, TransactWriteItem, Update as UpdateAction,
+};
 use serde::Serialize;
 
 use crate::{Boxed, Key, Table, TableError, Update};
@@ -54,7 +56,10 @@ impl Transaction {
             .set_expression_attribute_values((!update.values.is_empty()).then_some(update.values))
             .build()
             .map(|update| TransactWriteItem::builder().update(update).build())
-            .map_err(|error| TableError::Refused { table: table.name.clone(), reason: error.to_string() });
+            .map_err(|error| TableError::Refused {
+                table: table.name.clone(),
+                reason: error.to_string(),
+            });
         self.with(table, action)
     }
 
@@ -69,7 +74,10 @@ impl Transaction {
             .expression_attribute_values(":value", AttributeValue::S(value.to_string()))
             .build()
             .map(|delete| TransactWriteItem::builder().delete(delete).build())
-            .map_err(|error| TableError::Refused { table: table.name.clone(), reason: error.to_string() });
+            .map_err(|error| TableError::Refused {
+                table: table.name.clone(),
+                reason: error.to_string(),
+            });
         self.with(table, action)
     }
 
@@ -107,7 +115,12 @@ impl Transaction {
                     Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled,
                     _ => return Err(TableError::of(&tables, &error)),
                 };
-                let codes = || cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None"));
+                let codes = || {
+                    cancelled
+                        .cancellation_reasons()
+                        .iter()
+                        .map(|reason| reason.code().unwrap_or("None"))
+                };
                 let refused: Vec<usize> = codes()
                     .enumerate()
                     .filter_map(|(position, code)| (code == "ConditionalCheckFailed").then_some(position))

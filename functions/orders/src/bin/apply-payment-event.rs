@@ -17,7 +17,10 @@ struct Desk {
 
 impl Desk {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self { orders: WriteOrders::from_env(&cloud)?, clock: cloud.clock().clone() })
+        Ok(Self {
+            orders: WriteOrders::from_env(&cloud)?,
+            clock: cloud.clock().clone(),
+        })
     }
 }
 
@@ -26,11 +29,26 @@ fn main() -> ExitCode {
 }
 
 async fn apply_payment_event(desk: Arc<Desk>, event: Envelope<PaymentEvent>) -> Result<(), OrderError> {
-    let PaymentEvent::PaymentSucceeded { payment_uuid, order_uuid, amount, method, paid_at, .. } = event.event else {
+    let PaymentEvent::PaymentSucceeded {
+        payment_uuid,
+        order_uuid,
+        amount,
+        method,
+        paid_at,
+        ..
+    } = event.event
+    else {
         // The subscription lets only successes through; what else is announced changes no order.
         return Ok(());
     };
-    let payment = Payment { id: payment_uuid, amount, method, at: paid_at };
-    desk.orders.change(order_uuid, |order| order.pay(payment, desk.clock.now())).await?;
+    let payment = Payment {
+        id: payment_uuid,
+        amount,
+        method,
+        at: paid_at,
+    };
+    desk.orders
+        .change(order_uuid, |order| order.pay(payment, desk.clock.now()))
+        .await?;
     Ok(())
 }

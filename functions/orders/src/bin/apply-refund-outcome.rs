@@ -17,7 +17,10 @@ struct Desk {
 
 impl Desk {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self { orders: WriteOrders::from_env(&cloud)?, clock: cloud.clock().clone() })
+        Ok(Self {
+            orders: WriteOrders::from_env(&cloud)?,
+            clock: cloud.clock().clone(),
+        })
     }
 }
 
@@ -26,13 +29,25 @@ fn main() -> ExitCode {
 }
 
 async fn apply_refund_outcome(desk: Arc<Desk>, event: Envelope<RefundMessage>) -> Result<(), OrderError> {
-    let RefundMessage::RefundSettled { refund_uuid, order_uuid, succeeded, .. } = event.event else {
+    let RefundMessage::RefundSettled {
+        refund_uuid,
+        order_uuid,
+        succeeded,
+        ..
+    } = event.event
+    else {
         // The subscription lets only outcomes through; a request is PaymentService's business.
         return Ok(());
     };
-    let outcome = if succeeded { RefundOutcome::Succeeded } else { RefundOutcome::NeedsAttention };
+    let outcome = if succeeded {
+        RefundOutcome::Succeeded
+    } else {
+        RefundOutcome::NeedsAttention
+    };
     desk.orders
-        .change(order_uuid, |order| Ok(order.settle_refund(refund_uuid, outcome, desk.clock.now())))
+        .change(order_uuid, |order| {
+            Ok(order.settle_refund(refund_uuid, outcome, desk.clock.now()))
+        })
         .await?;
     Ok(())
 }

@@ -23,7 +23,10 @@ struct Desk {
 
 impl Desk {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self { orders: WriteOrders::from_env(&cloud)?, seal: Seal::from_env(&cloud).await? })
+        Ok(Self {
+            orders: WriteOrders::from_env(&cloud)?,
+            seal: Seal::from_env(&cloud).await?,
+        })
     }
 }
 
@@ -40,7 +43,11 @@ fn main() -> ExitCode {
 async fn cancel_order(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {
     let user = call.user()?;
     let id = call.path_parameter("order_id")?;
-    let reason = call.json_or_default::<Cancellation>()?.reason.map(CancelReason::into_string).unwrap_or_default();
+    let reason = call
+        .json_or_default::<Cancellation>()?
+        .reason
+        .map(CancelReason::into_string)
+        .unwrap_or_default();
 
     let order = desk
         .orders

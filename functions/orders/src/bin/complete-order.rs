@@ -20,7 +20,10 @@ struct Desk {
 
 impl Desk {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self { orders: WriteOrders::from_env(&cloud)?, seal: Seal::from_env(&cloud).await? })
+        Ok(Self {
+            orders: WriteOrders::from_env(&cloud)?,
+            seal: Seal::from_env(&cloud).await?,
+        })
     }
 }
 
@@ -33,9 +36,11 @@ async fn complete_order(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError
 
     let order = desk
         .orders
-        .change(call.path_parameter("order_id")?, |order| match order.party(user.id)? {
-            Party::Buyer => order.complete(call.now()),
-            Party::Seller => Err(OrderError::OnlyTheBuyerConfirms),
+        .change(call.path_parameter("order_id")?, |order| {
+            match order.party(user.id)? {
+                Party::Buyer => order.complete(call.now()),
+                Party::Seller => Err(OrderError::OnlyTheBuyerConfirms),
+            }
         })
         .await?;
 

@@ -99,9 +99,7 @@ async fn create_order(shop: Arc<Shop>, call: Call) -> Result<Reply, OrderError> 
     if let Some(order) = placed? {
         return answer_placed(&shop, &attempt, &order, &call);
     }
-    if !claimed?
-        && let Err(error) = claim_after_others(&shop, &attempt, call.now()).await
-    {
+    if !claimed? && let Err(error) = claim_after_others(&shop, &attempt, call.now()).await {
         return match error {
             OrderError::PendingOrderExists(order) => duplicate(order),
             error => Err(error),
@@ -138,12 +136,16 @@ fn attempt(buyer: BuyerId, call: &Call, request: &Request) -> Result<Attempt, Or
         return Err(Problem::invalid_field("products", "must name each product once").into());
     }
     let intended_method = match request.payment_method.map(PaymentMethod::from_number) {
-        Some(None) => return Err(Problem::invalid_field("payment_method", "must be 0 (alipay) or 1 (wechat_pay)").into()),
+        Some(None) => {
+            return Err(Problem::invalid_field("payment_method", "must be 0 (alipay) or 1 (wechat_pay)").into());
+        }
         method => method.flatten(),
     };
     let key = call.idempotency_key()?;
     Ok(Attempt {
-        id: key.as_ref().map_or_else(OrderId::random, |key| OrderId::derived(&[&buyer.to_string(), key.as_str()])),
+        id: key.as_ref().map_or_else(OrderId::random, |key| {
+            OrderId::derived(&[&buyer.to_string(), key.as_str()])
+        }),
         repeatable: key.is_some(),
         fingerprint: key.map(|_| call.fingerprint()),
         buyer,
@@ -153,7 +155,11 @@ fn attempt(buyer: BuyerId, call: &Call, request: &Request) -> Result<Attempt, Or
 }
 
 async fn find_placed(shop: &Shop, attempt: &Attempt) -> Result<Option<Order>, OrderError> {
-    if attempt.repeatable { shop.orders.read().find(attempt.id).await } else { Ok(None) }
+    if attempt.repeatable {
+        shop.orders.read().find(attempt.id).await
+    } else {
+        Ok(None)
+    }
 }
 
 /// How long a request waits for another one that is placing an order for the same product.
@@ -166,7 +172,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(40);
 async fn claim_after_others(shop: &Shop, attempt: &Attempt, now: Timestamp) -> Result<(), OrderError> {
     let since = Instant::now();
     loop {
-        let others = shop.claims.in_the_way(attempt.buyer, &attempt.products, attempt.id).await?;
+        let others = shop
+            .claims
+            .in_the_way(attempt.buyer, &attempt.products, attempt.id)
+            .await?;
         let mut stale: Vec<Claim> = Vec::new();
         let mut being_placed = false;
         for claim in others {
@@ -176,7 +185,12 @@ async fn claim_after_others(shop: &Shop, attempt: &Attempt, now: Timestamp) -> R
                 Some(_) | None => stale.push(claim),
             }
         }
-        if !being_placed && shop.claims.take(attempt.buyer, &attempt.products, attempt.id, &stale, now).await? {
+        if !being_placed
+            && shop
+                .claims
+                .take(attempt.buyer, &attempt.products, attempt.id, &stale, now)
+                .await?
+        {
             return Ok(());
         }
         if since.elapsed() > PATIENCE {
@@ -216,7 +230,9 @@ fn compose(
         intended_method: attempt.intended_method,
         placed_at: now,
         updated_at: now,
-        state: State::PendingPayment { expires_at: now.plus(TIME_TO_PAY) },
+        state: State::PendingPayment {
+            expires_at: now.plus(TIME_TO_PAY),
+        },
         refunds: Vec::new(),
         fingerprint: attempt.fingerprint.clone(),
         version: 1,
@@ -225,8 +241,10 @@ fn compose(
 
 fn line(buyer: BuyerId, seller: SellerId, wanted: &RequestedLine, products: &[Product]) -> Result<Line, OrderError> {
     let id = wanted.product_uuid;
-    let product =
-        products.iter().find(|product| product.product_uuid == id).ok_or(OrderError::NoSuchProduct(id))?;
+    let product = products
+        .iter()
+        .find(|product| product.product_uuid == id)
+        .ok_or(OrderError::NoSuchProduct(id))?;
     if product.seller_uuid.uuid() == buyer.uuid() {
         return Err(OrderError::OwnProduct(id));
     }
@@ -240,7 +258,10 @@ fn line(buyer: BuyerId, seller: SellerId, wanted: &RequestedLine, products: &[Pr
         return Err(OrderError::NotOnSale(id));
     }
     if product.price != wanted.price {
-        return Err(OrderError::PriceChanged { product: id, current: product.price });
+        return Err(OrderError::PriceChanged {
+            product: id,
+            current: product.price,
+        });
     }
     Ok(Line {
         product_uuid: id,
@@ -267,7 +288,10 @@ async fn undo(shop: &Shop, attempt: &Attempt, order: &Order, error: &OrderError)
 
 fn answer(shop: &Shop, order: &Order, call: &Call) -> Result<Reply, OrderError> {
     let particulars = shop.seal.open(order.id, &order.particulars)?;
-    Ok(Reply::created("订单创建成功", view::order(order, &particulars, call.zone()))?)
+    Ok(Reply::created(
+        "订单创建成功",
+        view::order(order, &particulars, call.zone()),
+    )?)
 }
 
 /// The order that an earlier request with the same `Idempotency-Key` placed, as it stands now.

@@ -17,7 +17,10 @@ struct Desk {
 
 impl Desk {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self { due: DueOrders::from_env(&cloud)?, orders: WriteOrders::from_env(&cloud)? })
+        Ok(Self {
+            due: DueOrders::from_env(&cloud)?,
+            orders: WriteOrders::from_env(&cloud)?,
+        })
     }
 }
 

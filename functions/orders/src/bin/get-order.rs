@@ -17,7 +17,10 @@ struct Desk {
 
 impl Desk {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self { orders: ReadOrders::from_env(&cloud)?, seal: Seal::from_env(&cloud).await? })
+        Ok(Self {
+            orders: ReadOrders::from_env(&cloud)?,
+            seal: Seal::from_env(&cloud).await?,
+        })
     }
 }
 
@@ -30,5 +33,8 @@ async fn get_order(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {
     let (order, _) = desk.orders.find_for(call.path_parameter("order_id")?, user.id).await?;
 
     let particulars = desk.seal.open(order.id, &order.particulars)?;
-    Ok(Reply::ok("获取订单详情成功", view::order(&order, &particulars, call.zone()))?)
+    Ok(Reply::ok(
+        "获取订单详情成功",
+        view::order(&order, &particulars, call.zone()),
+    )?)
 }

@@ -43,7 +43,9 @@ async fn internal_order(orders: Arc<WriteOrders>, call: Call) -> Result<Reply, O
         .into_iter()
         .find(|status| status.number() == change.status)
         .ok_or_else(|| Problem::invalid_field("status", "must be 0, 1, 2 or 3"))?;
-    let order = orders.change(id, |order| moved(order, wanted, &change, call.now())).await?;
+    let order = orders
+        .change(id, |order| moved(order, wanted, &change, call.now()))
+        .await?;
     tracing::info!(%service, order = %id, status = order.status().word(), "an order was moved by a service");
     answer(&order, call.zone())
 }
@@ -56,9 +58,11 @@ fn moved(order: &Order, wanted: Status, change: &Change, now: Timestamp) -> Resu
             let reason = change.cancel_reason.as_deref().unwrap_or_default().to_owned();
             order.cancel(CancelledBy::Service, reason, now)
         }
-        Status::PendingPayment | Status::Paid => {
-            Err(OrderError::NotByHand { id: order.id, status: order.status(), wanted })
-        }
+        Status::PendingPayment | Status::Paid => Err(OrderError::NotByHand {
+            id: order.id,
+            status: order.status(),
+            wanted,
+        }),
     }
 }
 

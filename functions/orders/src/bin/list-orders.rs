@@ -22,7 +22,10 @@ struct Desk {
 
 impl Desk {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self { orders: ListOrders::from_env(&cloud)?, seal: Seal::from_env(&cloud).await? })
+        Ok(Self {
+            orders: ListOrders::from_env(&cloud)?,
+            seal: Seal::from_env(&cloud).await?,
+        })
     }
 }
 
@@ -70,7 +73,11 @@ fn main() -> ExitCode {
 
 async fn list_orders(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {
     let user = call.user()?;
-    let party = if call.path().ends_with("/sold") { Party::Seller } else { Party::Buyer };
+    let party = if call.path().ends_with("/sold") {
+        Party::Seller
+    } else {
+        Party::Buyer
+    };
     let wanted = call.page(10)?;
     let filter = call.query_parameter("status")?.unwrap_or(Filter(None));
     let sort = call.query_parameter("sort")?.unwrap_or(Sort::NewestFirst);

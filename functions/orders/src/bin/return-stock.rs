@@ -17,7 +17,9 @@ struct Desk {
 
 impl Desk {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self { catalogue: Catalogue::new(Services::from_env(&cloud).await?) })
+        Ok(Self {
+            catalogue: Catalogue::new(Services::from_env(&cloud).await?),
+        })
     }
 }
 
@@ -31,7 +33,9 @@ async fn return_stock(desk: Arc<Desk>, event: Envelope<OrderEvent>) -> Result<()
         return Ok(());
     };
     for held in products {
-        desk.catalogue.restore(order.order_uuid, held.product_uuid, held.quantity).await?;
+        desk.catalogue
+            .restore(order.order_uuid, held.product_uuid, held.quantity)
+            .await?;
     }
     Ok(())
 }
