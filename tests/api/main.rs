@@ -12,7 +12,9 @@
     reason = "nothing outside this binary can reach it, whatever it says"
 )]
 
+mod notifications;
 mod orders;
+mod products;
 mod purchase;
 mod users;
 mod world;

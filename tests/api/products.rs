@@ -1,0 +1,556 @@
+//! Products: putting up, finding, changing; stock that orders reserve and give back.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use crate::world::{Answer, Ask, Product, World, in_world, uuid_text};
+
+fn order_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// A service's ask to `reserve` or `restore` stock.
+fn stock_call<'a>(world: &'a World, token: &str, verb: &str, product: &str, order: &str, quantity: u64) -> Ask<'a> {
+    let body = json!({"quantity": quantity, "order_uuid": order});
+    world
+        .post(&format!("/api/products/{product}/{verb}-stock/"), &body)
+        .bearer(token)
+}
+
+async fn stock(world: &World, product: &Product) -> u64 {
+    world
+        .get(&format!("/api/product/{}/", product.id))
+        .expect(200)
+        .await
+        .json()["stock"]
+        .as_u64()
+        .unwrap()
+}
+
+fn titles(list: &Value) -> Vec<String> {
+    list["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["title"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_product_is_put_up_and_everybody_sees_what_is_public_of_it() {
+    in_world(async |world| {
+        let seller = world.member("卖家").await;
+        let body = json!({
+            "title": "台灯", "description": "九成新", "price": 19.9, "stock": 3, "image": "/media/lamp.jpg",
+            "media": ["https://img.example.edu/side.jpg"], "categories": ["宿舍"], "function": 1,
+            "status": 1, "seller_uuid": order_id(), "visit_count": 99,
+        });
+        let created = seller.post("/api/product/", &body).expect(201).await;
+        assert_eq!(created.json()["code"], 200);
+        let id = created.data()["product_uuid"].as_str().unwrap().to_owned();
+
+        let mut answers = Vec::new();
+        for path in [
+            "/api/product/ID/",
+            "/api/product/ID",
+            "/api/products/ID/",
+            "/api/products/ID",
+        ] {
+            answers.push(world.get(&path.replace("ID", &id)).expect(200).await.json());
+        }
+        assert!(
+            answers.iter().all(|answer| *answer == created.data()),
+            "bare, and the same on every path"
+        );
+        let shown = &answers[0];
+        for (member, value) in [
+            ("product_id", json!(id)),
+            ("name", json!("台灯")),
+            ("price", json!("19.90")),
+            ("stock", json!(3)),
+            ("status", json!(0)),
+            ("function", json!(1)),
+            ("visit_count", json!(0)),
+            ("categories", json!(["宿舍"])),
+            ("image", json!("/media/lamp.jpg")),
+            ("seller_uuid", json!(seller.id)),
+        ] {
+            assert_eq!(shown[member], value, "{member}");
+        }
+        assert_eq!(shown["media"].as_array().unwrap().len(), 2);
+        assert_eq!(shown["user_info"]["user_id"], json!(seller.id));
+        let text = shown.to_string();
+        assert!(
+            !text.contains(&seller.email) && !text.contains("email") && !text.contains("address"),
+            "{text}"
+        );
+
+        world.get(&format!("/api/product/{}/", order_id())).expect(404).await;
+        world.get("/api/product/17/").expect(400).await;
+    });
+}
+
+#[test]
+fn what_is_wrong_with_a_product_is_named_and_nothing_is_written() {
+    in_world(async |world| {
+        let seller = world.member("卖家").await;
+        let good = json!({"title": "台灯", "description": "九成新", "price": "19.90"});
+        let long = |count: usize| json!("长".repeat(count));
+        let mut wrong: Vec<(&str, Value)> = vec![
+            ("title", json!(null)),
+            ("title", json!(7)),
+            ("title", json!("  ")),
+            ("title", long(101)),
+            ("title", json!("a\u{0}b")),
+            ("name", json!("")),
+            ("description", json!(null)),
+            ("description", json!("")),
+            ("description", json!(["x"])),
+            ("description", long(5001)),
+            ("price", json!(null)),
+            ("price", json!("")),
+            ("price", json!(0)),
+            ("price", json!("-1")),
+            ("price", json!("0.004")),
+            ("price", json!(19.901)),
+            ("price", json!("100000000")),
+            ("price", json!({"fen": 1})),
+            ("stock", json!(0)),
+            ("stock", json!(1000)),
+            ("stock", json!(1.5)),
+            ("stock", json!("1")),
+            ("image", json!("")),
+            ("image", json!("javascript:alert(1)")),
+            ("image", json!(7)),
+            ("media", json!("/a")),
+            ("media", json!(vec!["/a"; 10])),
+            ("media[0]", json!(["ftp://x/y"])),
+            ("categories", json!(["1", "2", "3", "4", "5", "6"])),
+            ("categories[1]", json!(["书", ""])),
+            ("function", json!(2)),
+            ("function", json!("1")),
+        ];
+        for (field, value) in wrong.drain(..) {
+            let mut body = good.clone();
+            body[field.split('[').next().unwrap()] = value.clone();
+            let refused = seller.post("/api/product/", &body).expect(400).await;
+            let fields = refused.json()["error"]["fields"].clone();
+            let found = fields[field].is_string() || fields[field.split('[').next().unwrap()].is_string();
+            assert!(found, "{field} = {value}: {}", refused.text());
+        }
+        for field in ["title", "description", "price"] {
+            let mut body = good.clone();
+            body.as_object_mut().unwrap().remove(field);
+            let refused = seller.post("/api/product/", &body).expect(400).await;
+            assert_eq!(
+                refused.json()["error"]["fields"][field],
+                "is required",
+                "{}",
+                refused.text()
+            );
+        }
+        for body in [
+            &b"not json"[..],
+            b"[]",
+            b"",
+            b"{\"title\": \"\xff\"}",
+            b"{\"title\": \"x\"} {}",
+        ] {
+            seller
+                .ask("POST", "/api/product/")
+                .raw("application/json", body)
+                .expect(400)
+                .await;
+        }
+        assert_eq!(world.get("/api/product/").expect(200).await.json()["count"], 0);
+
+        for token in ["null", "undefined", "x.y.z"] {
+            world.post("/api/product/", &good).bearer(token).expect(401).await;
+        }
+        world.post("/api/product/", &good).expect(401).await;
+        let service = world.service_token("order-service").await;
+        world.post("/api/product/", &good).bearer(&service).expect(403).await;
+    });
+}
+
+#[test]
+fn products_are_searched_sorted_and_paged() {
+    in_world(async |world| {
+        let seller = world.member("卖家").await;
+        let mut ids = Vec::new();
+        for (title, price) in [("Desk lamp", "20.00"), ("LAMP 台灯", "10.00"), ("Book", "30.00")] {
+            ids.push(seller.puts_up(title, price, 1).await.id);
+            world.advance(Duration::from_secs(1)).await;
+        }
+        let list = async |query: &str| world.get(&format!("/api/product/{query}")).expect(200).await.json();
+
+        let all = list("").await;
+        assert_eq!(titles(&all), ["Book", "LAMP 台灯", "Desk lamp"]);
+        assert_eq!(
+            (&all["count"], &all["total_pages"], &all["current_page"]),
+            (&json!(3), &json!(1), &json!(1))
+        );
+        assert_eq!(
+            (&all["data"]["results"], &all["data"]["count"]),
+            (&all["results"], &json!(3))
+        );
+        assert_eq!(all["links"], json!({"next": null, "previous": null}));
+        assert_eq!(
+            all["results"],
+            world.get("/api/products").expect(200).await.json()["results"]
+        );
+
+        assert_eq!(titles(&list("?sort_by=2").await), ["LAMP 台灯", "Desk lamp", "Book"]);
+        assert_eq!(titles(&list("?sort_by=3").await), ["Book", "Desk lamp", "LAMP 台灯"]);
+        assert_eq!(titles(&list("?title=lamp").await), ["LAMP 台灯", "Desk lamp"]);
+        assert_eq!(titles(&list("?title=%E5%8F%B0%E7%81%AF").await), ["LAMP 台灯"]);
+        assert_eq!(titles(&list("?min_price=10.01&max_price=20").await), ["Desk lamp"]);
+        assert_eq!(
+            titles(&list("?title=&min_price=&max_price=&status=&sort_by=").await).len(),
+            3
+        );
+
+        let second = list("?page=2&page_size=2&sort_by=2").await;
+        assert_eq!(
+            (titles(&second), &second["count"]),
+            (vec!["Book".to_owned()], &json!(3))
+        );
+        let previous = second["links"]["previous"].as_str().unwrap();
+        assert_eq!(
+            titles(&world.get(previous).expect(200).await.json()),
+            ["LAMP 台灯", "Desk lamp"]
+        );
+        assert_eq!(titles(&list("?page=9").await), [""; 0]);
+
+        let named = list(&format!("?ids={},{},{},{}", ids[2], ids[0], ids[2], order_id())).await;
+        let mut found = titles(&named);
+        found.sort();
+        assert_eq!(
+            (found, &named["count"]),
+            (vec!["Book".to_owned(), "Desk lamp".to_owned()], &json!(2))
+        );
+
+        for (query, field) in [
+            ("?page=0", "page"),
+            ("?page_size=101", "page_size"),
+            ("?min_price=x", "min_price"),
+            ("?max_price=-1", "max_price"),
+            ("?status=4", "status"),
+            ("?sort_by=4", "sort_by"),
+            ("?ids=1,2", "ids"),
+        ] {
+            let refused = world.get(&format!("/api/product/{query}")).expect(400).await;
+            assert!(
+                refused.json()["error"]["fields"][field].is_string(),
+                "{query}: {}",
+                refused.text()
+            );
+        }
+        let too_many: Vec<String> = (0..101).map(|_| order_id()).collect();
+        world
+            .get(&format!("/api/products?ids={}", too_many.join(",")))
+            .expect(400)
+            .await;
+    });
+}
+
+#[test]
+fn only_its_seller_changes_a_product() {
+    in_world(async |world| {
+        let (seller, other) = (world.member("卖家").await, world.member("别人").await);
+        let lamp = seller.puts_up("台灯", "19.90", 1).await;
+        let path = format!("/api/product/{}/", lamp.id);
+        let edit = json!({"title": "新台灯", "price": "15", "stock": 4, "image": "/new.jpg", "seller_uuid": other.id});
+
+        assert_eq!(
+            other.ask("PATCH", &path).json(&edit).expect(404).await.kind(),
+            "not-found"
+        );
+        world.ask("PUT", &path).json(&edit).expect(401).await;
+        let service = world.service_token("order-service").await;
+        world.ask("PUT", &path).json(&edit).bearer(&service).expect(403).await;
+        seller
+            .ask("PATCH", &format!("/api/product/{}/", order_id()))
+            .json(&edit)
+            .expect(404)
+            .await;
+        assert_eq!(world.get(&path).expect(200).await.json()["title"], "台灯");
+
+        let edited = seller.ask("PUT", &path).json(&edit).expect(200).await.data();
+        assert_eq!(world.get(&path).expect(200).await.json(), edited);
+        assert_eq!(
+            (&edited["title"], &edited["price"], &edited["stock"]),
+            (&json!("新台灯"), &json!("15.00"), &json!(4))
+        );
+        assert_eq!(
+            (&edited["description"], &edited["seller_uuid"]),
+            (&json!("九成新"), &json!(seller.id))
+        );
+
+        // Taken off sale, it can not be bought or found, and can be offered again.
+        for (wish, status, on_sale) in [(2, 2, 0), (0, 0, 1)] {
+            let shown = seller
+                .ask("PATCH", &path)
+                .json(&json!({"status": wish}))
+                .expect(200)
+                .await
+                .data();
+            assert_eq!(shown["status"], status);
+            assert_eq!(world.get("/api/product/").expect(200).await.json()["count"], on_sale);
+            let sold = world.get("/api/product/?status=2").expect(200).await.json();
+            assert_eq!(sold["count"], 1 - on_sale);
+        }
+        let sold_out = seller
+            .ask("PATCH", &path)
+            .json(&json!({"stock": 0}))
+            .expect(200)
+            .await
+            .data();
+        assert_eq!((&sold_out["stock"], &sold_out["status"]), (&json!(0), &json!(2)));
+
+        for (field, value) in [
+            ("status", json!(1)),
+            ("status", json!(3)),
+            ("status", json!("0")),
+            ("stock", json!(-1)),
+            ("stock", json!(1000)),
+            ("price", json!("0")),
+            ("title", json!("")),
+        ] {
+            let refused = seller
+                .ask("PATCH", &path)
+                .json(&json!({field: value}))
+                .expect(400)
+                .await;
+            assert!(
+                refused.json()["error"]["fields"][field].is_string(),
+                "{field}: {}",
+                refused.text()
+            );
+        }
+    });
+}
+
+#[test]
+fn stock_is_reserved_and_given_back_once_however_often_it_is_asked() {
+    in_world(async |world| {
+        let seller = world.member("卖家").await;
+        let lamp = seller.puts_up("台灯", "19.90", 3).await;
+        let token = world.service_token("order-service").await;
+        let call = |verb: &str, order: &str, quantity| stock_call(world, &token, verb, &lamp.id, order, quantity);
+        let (first, second) = (order_id(), order_id());
+
+        let reserved = call("reserve", &first, 2).expect(200).await.json();
+        assert_eq!(reserved["success"], true);
+        assert_eq!(
+            reserved["data"],
+            json!({"product_uuid": lamp.id, "order_uuid": first, "quantity": 2, "status": "reserved"})
+        );
+        assert_eq!(call("reserve", &first, 2).expect(200).await.json(), reserved);
+        assert_eq!(stock(world, &lamp).await, 1);
+        assert_eq!(
+            call("reserve", &first, 1).expect(409).await.kind(),
+            "reservation-differs"
+        );
+        assert_eq!(call("reserve", &second, 2).expect(409).await.kind(), "out-of-stock");
+        call("reserve", &second, 1).expect(200).await;
+        assert_eq!(stock(world, &lamp).await, 0);
+        assert_eq!(
+            call("reserve", &first, 2).expect(200).await.json(),
+            reserved,
+            "also when nothing is left"
+        );
+
+        // What was reserved goes back, whatever quantity is named; once.
+        let restored = call("restore", &first, 1).expect(200).await.json();
+        assert_eq!(
+            restored["data"],
+            json!({"product_uuid": lamp.id, "order_uuid": first, "quantity": 2, "status": "restored"})
+        );
+        assert_eq!(call("restore", &first, 2).expect(200).await.json(), restored);
+        assert_eq!(stock(world, &lamp).await, 2);
+        assert_eq!(
+            call("reserve", &first, 2).expect(409).await.kind(),
+            "reservation-closed"
+        );
+
+        // A restore that overtakes its reserve shuts the door on it.
+        let late = order_id();
+        call("restore", &late, 1).expect(200).await;
+        assert_eq!(call("reserve", &late, 1).expect(409).await.kind(), "reservation-closed");
+        assert_eq!(stock(world, &lamp).await, 2);
+
+        // Not on sale, and not there.
+        let path = format!("/api/product/{}/", lamp.id);
+        seller.ask("PATCH", &path).json(&json!({"status": 2})).expect(200).await;
+        assert_eq!(call("reserve", &order_id(), 1).expect(409).await.kind(), "not-on-sale");
+        for verb in ["reserve", "restore"] {
+            let unknown = stock_call(world, &token, verb, &order_id(), &order_id(), 1);
+            assert_eq!(unknown.expect(404).await.kind(), "not-found");
+        }
+    });
+}
+
+#[test]
+fn stock_is_moved_by_services_only_and_by_whole_pieces() {
+    in_world(async |world| {
+        let seller = world.member("卖家").await;
+        let lamp = seller.puts_up("台灯", "19.90", 5).await;
+        let service = world.service_token("order-service").await;
+        for verb in ["reserve", "restore"] {
+            stock_call(world, &seller.token, verb, &lamp.id, &order_id(), 1)
+                .expect(403)
+                .await;
+            stock_call(world, "null", verb, &lamp.id, &order_id(), 1)
+                .expect(401)
+                .await;
+            let path = format!("/api/products/{}/{verb}-stock/", lamp.id);
+            world
+                .post(&path, &json!({"quantity": 1, "order_uuid": order_id()}))
+                .expect(401)
+                .await;
+            for quantity in [json!(0), json!(-1), json!(1.5), json!(1000), json!("1"), json!(null)] {
+                let body = json!({"quantity": quantity, "order_uuid": order_id()});
+                let refused = world.post(&path, &body).bearer(&service).expect(400).await;
+                assert!(
+                    refused.json()["error"]["fields"]["quantity"].is_string(),
+                    "{}",
+                    refused.text()
+                );
+            }
+            for order in [json!(17), json!("17"), json!(null)] {
+                let body = json!({"quantity": 1, "order_uuid": order});
+                let refused = world.post(&path, &body).bearer(&service).expect(400).await;
+                assert!(
+                    refused.json()["error"]["fields"]["order_uuid"].is_string(),
+                    "{}",
+                    refused.text()
+                );
+            }
+        }
+        assert_eq!(stock(world, &lamp).await, 5);
+    });
+}
+
+#[test]
+fn of_two_hundred_orders_for_the_last_piece_one_gets_it_and_the_others_are_told() {
+    in_world(async |world| {
+        let seller = world.member("卖家").await;
+        let lamp = seller.puts_up("台灯", "19.90", 1).await;
+        let token = world.service_token("order-service").await;
+        let orders: Vec<String> = (0..200).map(|_| order_id()).collect();
+        let answers = join_all(
+            orders
+                .iter()
+                .map(|order| stock_call(world, &token, "reserve", &lamp.id, order, 1).send()),
+        )
+        .await;
+        let (won, lost): (Vec<&Answer>, Vec<&Answer>) = answers.iter().partition(|answer| answer.status == 200);
+        assert_eq!(won.len(), 1);
+        for answer in lost {
+            assert_eq!(
+                (answer.status.as_u16(), answer.kind().as_str()),
+                (409, "out-of-stock"),
+                "{}",
+                answer.text()
+            );
+        }
+        assert_eq!(stock(world, &lamp).await, 0);
+    });
+}
+
+#[test]
+fn a_sellers_edit_never_undoes_what_buyers_took_meanwhile() {
+    in_world(async |world| {
+        let seller = world.member("卖家").await;
+        let lamp = seller.puts_up("台灯", "19.90", 60).await;
+        let token = world.service_token("order-service").await;
+        let path = format!("/api/product/{}/", lamp.id);
+        let orders: Vec<String> = (0..40).map(|_| order_id()).collect();
+        let taking = join_all(
+            orders
+                .iter()
+                .map(|order| stock_call(world, &token, "reserve", &lamp.id, order, 1).send()),
+        );
+        let editing = async {
+            let mut edited = 0;
+            for number in 1..=20 {
+                let edit = json!({"price": format!("{number}.00")});
+                let answer = seller.ask("PATCH", &path).json(&edit).send().await;
+                assert!(matches!(answer.status.as_u16(), 200 | 409), "{}", answer.text());
+                edited += u32::from(answer.status == 200);
+            }
+            edited
+        };
+        let (taken, edited) = tokio::join!(taking, editing);
+        assert!(edited > 0);
+        let taken = taken.iter().filter(|answer| answer.status == 200).count() as u64;
+        assert_eq!(taken, 40);
+        assert_eq!(stock(world, &lamp).await, 60 - taken);
+        join_all(
+            orders
+                .iter()
+                .map(|order| stock_call(world, &token, "restore", &lamp.id, order, 1).expect(200)),
+        )
+        .await;
+        assert_eq!(stock(world, &lamp).await, 60);
+    });
+}
+
+#[test]
+fn a_reservation_whose_order_never_came_to_be_is_released_when_its_lease_ends() {
+    in_world(async |world| {
+        let seller = world.member("卖家").await;
+        let lamp = seller.puts_up("台灯", "19.90", 1).await;
+        let token = world.service_token("order-service").await;
+        let order = order_id();
+        stock_call(world, &token, "reserve", &lamp.id, &order, 1)
+            .expect(200)
+            .await;
+
+        world.advance(Duration::from_secs(13 * 60)).await;
+        world.settle().await;
+        assert_eq!(stock(world, &lamp).await, 0);
+        world.advance(Duration::from_secs(3 * 60)).await;
+        world
+            .until("the stock is back", async || stock(world, &lamp).await == 1)
+            .await;
+
+        let token = world.service_token("order-service").await;
+        let again = stock_call(world, &token, "reserve", &lamp.id, &order, 1)
+            .expect(409)
+            .await;
+        assert_eq!(again.kind(), "reservation-closed");
+        stock_call(world, &token, "restore", &lamp.id, &order, 1)
+            .expect(200)
+            .await;
+        assert_eq!(stock(world, &lamp).await, 1);
+    });
+}
+
+#[test]
+fn a_living_order_keeps_its_stock_when_the_lease_ends() {
+    in_world(async |world| {
+        let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+        let lamp = seller.puts_up("台灯", "19.90", 1).await;
+        let order = buyer
+            .post("/api/orders/", &lamp.order())
+            .header("idempotency-key", uuid_text())
+            .expect(201)
+            .await;
+        assert_eq!(order.data()["status"], 0);
+        for _ in 0..4 {
+            world.advance(Duration::from_secs(5 * 60)).await;
+            world.settle().await;
+            assert_eq!(stock(world, &lamp).await, 0);
+        }
+        world.advance(Duration::from_secs(12 * 60)).await;
+        world
+            .until("the expired order has given it back", async || {
+                stock(world, &lamp).await == 1
+            })
+            .await;
+    });
+}
