@@ -12,9 +12,11 @@
     reason = "nothing outside this binary can reach it, whatever it says"
 )]
 
+mod inside;
 mod notifications;
 mod orders;
 mod products;
 mod purchase;
+mod template;
 mod users;
 mod world;

@@ -1,0 +1,99 @@
+//! What tests see of the platform's inside: who was invoked, what was written, who administers.
+
+use cfmp::Platform;
+use cfmp::template::model::Route;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::world::{Member, World};
+
+/// The place after which nothing has happened yet, in the two records of a platform.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    calls: u64,
+    events: u64,
+}
+
+/// Now.
+pub fn now(platform: &Platform) -> Moment {
+    let recording = platform.recording();
+    Moment {
+        calls: recording.calls(|_| true).last().map_or(0, |call| call.sequence),
+        events: recording.events(|_| true).last().map_or(0, |event| event.sequence),
+    }
+}
+
+/// The functions that HTTP requests invoked since `moment`, in order, with the route key that led there.
+pub fn invoked_over_http(platform: &Platform, moment: Moment) -> Vec<(String, String)> {
+    let events = platform
+        .recording()
+        .events(|event| event.sequence > moment.events && event.entry.kind == "invocation");
+    events
+        .into_iter()
+        .filter_map(|event| {
+            let route = event.entry.detail["trigger"]
+                .as_str()?
+                .strip_prefix("http ")?
+                .to_owned();
+            Some((event.entry.function?, route))
+        })
+        .collect()
+}
+
+/// What `function` wrote to tables since `moment`; refused conditions count, for the attempt was made.
+pub fn writes(platform: &Platform, function: &str, moment: Moment) -> Vec<String> {
+    const WRITING: [&str; 5] = [
+        "dynamodb:PutItem",
+        "dynamodb:UpdateItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:BatchWriteItem",
+        "dynamodb:TransactWriteItems",
+    ];
+    let calls = platform.recording().calls(|call| {
+        call.sequence > moment.calls && call.entry.function == function && WRITING.contains(&call.entry.target.as_str())
+    });
+    calls
+        .into_iter()
+        .map(|call| format!("{} on {}", call.entry.target, call.entry.resource))
+        .collect()
+}
+
+/// Somebody new who runs the market. Nobody can appoint the first one, so the table is told.
+pub async fn administrator<'a>(world: &'a World, platform: &Platform) -> Member<'a> {
+    let member = world.member("管理员").await;
+    let appointment = json!({
+        "TableName": platform.template().tables["UsersTable"].name,
+        "Key": {"user_uuid": {"S": member.id}},
+        "UpdateExpression": "SET privilege = :administrator",
+        "ExpressionAttributeValues": {":administrator": {"S": "administrator"}},
+    });
+    let (status, answer) = platform.dynamodb("UpdateItem", &appointment).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    // The privilege is in the token.
+    world.log_in(&member.email).await
+}
+
+/// The routes of the HTTP API without `$default`.
+pub fn routes(platform: &Platform) -> impl Iterator<Item = &Route> {
+    platform
+        .template()
+        .routes
+        .iter()
+        .filter(|route| route.path != "$default")
+}
+
+/// `path` with every `{parameter}` replaced by what `value` says of it.
+pub fn filled(path: &str, value: impl Fn(&str) -> String) -> String {
+    let segment = |segment: &str| match segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+        Some(name) => value(name),
+        None => segment.to_owned(),
+    };
+    path.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+/// A sample event.
+pub fn sample_event(binary: &str) -> Value {
+    let file = cfmp::root().join(format!("events/{binary}.json"));
+    let text = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
