@@ -12,11 +12,13 @@
     reason = "nothing outside this binary can reach it, whatever it says"
 )]
 
+mod authorisation;
 mod inside;
 mod notifications;
 mod orders;
 mod products;
 mod purchase;
+mod sample_events;
 mod template;
 mod users;
 mod world;

@@ -266,7 +266,7 @@ fn names_in_sources(folder: &Path) -> BTreeSet<String> {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let source = std::fs::read_to_string(&path).unwrap();
             let is_name = |text: &&str| {
-                text.contains('_')
+                text.len() > 2
                     && text
                         .chars()
                         .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
