@@ -229,6 +229,7 @@ impl Platform {
         })
         .map_err(StartError::Functions)?;
         let deliveries = aws.deliver(functions.clone());
+        let (stop, ready) = (CancellationToken::new(), CancellationToken::new());
         let services = Services {
             aws: aws.clone(),
             http_api: HttpApi::new(
@@ -250,13 +251,13 @@ impl Platform {
                 functions: functions.clone(),
                 aws: aws.clone(),
                 deliveries: deliveries.clone(),
+                ready: ready.clone(),
             },
             runtime_api: RuntimeApi {
                 functions: functions.clone(),
                 clock: clock.clone(),
             },
         };
-        let stop = CancellationToken::new();
         let server = tokio::spawn(server::serve(listener, services, stop.clone()));
         let platform = Platform {
             base_url,
@@ -278,6 +279,7 @@ impl Platform {
             platform.stop().await;
             return Err(error.into());
         }
+        ready.cancel();
         Ok(platform)
     }
 

@@ -10,6 +10,7 @@ use kernel::Timestamp;
 use keys::{Seed, ServiceName, ServiceTokens};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::aws::AwsEndpoint;
 use crate::aws::deliveries::Deliveries;
@@ -42,6 +43,8 @@ pub(crate) struct LocalApi {
     pub(crate) functions: Functions,
     pub(crate) aws: AwsEndpoint,
     pub(crate) deliveries: Deliveries,
+    /// Cancelled once the platform is complete.
+    pub(crate) ready: CancellationToken,
 }
 
 /// Query parameters.
@@ -69,7 +72,7 @@ impl LocalApi {
             .to_owned();
         let segments: Vec<&str> = path.split('/').collect();
         let body = match (request.method(), segments.as_slice()) {
-            (&Method::GET, ["health"]) => Ok(json!({ "status": "ok" })),
+            (&Method::GET, ["health"]) => self.health(),
             (&Method::GET, ["routes"]) => Ok(self.routes()),
             (&Method::GET, ["mails"]) => self.aws.mails().map(|mails| json!({ "mails": mails })).map_err(broken),
             (&Method::GET, ["calls"]) => self.calls(&query),
@@ -95,6 +98,15 @@ impl LocalApi {
         match body {
             Ok(body) => json_response(StatusCode::OK, &body),
             Err(Refusal(status, message)) => json_response(status, &json!({ "message": message })),
+        }
+    }
+
+    /// Healthy is who has everything that was asked for, the demo included.
+    fn health(&self) -> Result<Value, Refusal> {
+        if self.ready.is_cancelled() {
+            Ok(json!({ "status": "ok" }))
+        } else {
+            Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, "starting".to_owned()))
         }
     }
 

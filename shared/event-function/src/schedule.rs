@@ -41,7 +41,9 @@ where
                 let (state, operation, now) = (state.clone(), operation.clone(), clock.now());
                 Box::pin(async move {
                     let sweep = operation(state, now).await.map_err(Into::into)?;
-                    tracing::info!(due = sweep.due, failed = sweep.failed, "swept");
+                    if sweep.due > 0 {
+                        tracing::info!(due = sweep.due, failed = sweep.failed, "swept");
+                    }
                     if sweep.failed > 0 {
                         return Err(EventError::again(format!("{} of {} failed", sweep.failed, sweep.due)));
                     }

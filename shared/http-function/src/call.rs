@@ -189,7 +189,7 @@ impl Call {
             return Err(not_an_object("must be a JSON object"));
         }
         let mut reader = serde_json::Deserializer::from_str(body);
-        let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| refused_field(&error))?;
+        let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| refused_field(&error, body))?;
         reader
             .end()
             .map_err(|_| not_an_object("must be one JSON object and nothing after it"))?;
@@ -271,8 +271,9 @@ fn not_an_object(reason: &'static str) -> Problem {
     Problem::invalid_field("body", reason)
 }
 
-fn refused_field(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
-    if error.inner().is_syntax() || error.inner().is_eof() {
+fn refused_field(error: &serde_path_to_error::Error<serde_json::Error>, body: &str) -> Problem {
+    let is_syntax = error.inner().is_syntax() || error.inner().is_eof();
+    if is_syntax && serde_json::from_str::<serde::de::IgnoredAny>(body).is_err() {
         return not_an_object("must be valid JSON");
     }
     let path = error.path().to_string();
@@ -286,6 +287,8 @@ fn refused_field(error: &serde_path_to_error::Error<serde_json::Error>) -> Probl
         Some(member) if path == "." => Problem::invalid_field(member, "is required"),
         Some(member) => Problem::invalid_field(format!("{path}.{member}"), "is required"),
         None if path == "." => not_an_object("must be a JSON object with the documented members"),
+        // What serde calls a syntax error in valid JSON is a member of another type than the words it can be.
+        None if is_syntax => Problem::invalid_field(path, "must be one of the documented words"),
         None => Problem::invalid_field(path, said),
     }
 }
