@@ -234,14 +234,17 @@ impl ChangeProducts {
             .map(Product::from))
     }
 
-    /// Writes `next` in place of the version before it.
+    /// Writes `next` in place of the version before it. Lost, when anything of the product changed meanwhile, its stock
+    /// included.
     ///
     /// # Errors
-    /// [`TableError::ConditionFailed`] when anything of the product changed meanwhile, its stock included.
-    pub async fn replace(&self, next: &Product) -> Result<(), TableError> {
-        self.0
-            .replace(ProductRow::from(next), next.version.saturating_sub(1))
-            .await
+    /// Those of the table.
+    pub async fn replace(&self, next: &Product) -> Result<Turn, TableError> {
+        turn(
+            self.0
+                .replace(ProductRow::from(next), next.version.saturating_sub(1))
+                .await,
+        )
     }
 }
 
@@ -348,7 +351,9 @@ pub enum Turn {
 fn turn(outcome: Result<(), TableError>) -> Result<Turn, TableError> {
     match outcome {
         Ok(()) => Ok(Turn::Won),
-        Err(TableError::ConditionFailed | TableError::TransactionRefused { .. } | TableError::Unavailable { .. }) => {
+        Err(TableError::ConditionFailed | TableError::TransactionRefused { .. }) => Ok(Turn::Lost),
+        Err(error @ TableError::Unavailable { .. }) => {
+            tracing::warn!(cause = %error, "a write found no turn");
             Ok(Turn::Lost)
         }
         Err(error @ (TableError::Corrupt { .. } | TableError::Refused { .. })) => Err(error),

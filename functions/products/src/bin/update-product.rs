@@ -14,7 +14,7 @@ use products::picture::Picture;
 use products::product::{
     AtMost, Category, Description, Edit, Handover, MAX_CATEGORIES, MAX_PICTURES, Pictures, Pieces, Price, Title, Wish,
 };
-use products::table::ChangeProducts;
+use products::table::{ChangeProducts, Turn};
 use products::view::{self, ProductView};
 use serde::Deserialize;
 use tables::TableError;
@@ -70,12 +70,8 @@ async fn update_product(products: Arc<ChangeProducts>, call: Call) -> Result<Rep
         let Some(edited) = product.edited(edit.clone(), call.now())? else {
             return Ok(Reply::ok("商品没有变化", ProductView::of(product, call.zone()))?);
         };
-        match products.replace(&edited).await {
-            Ok(()) => {
-                return Ok(Reply::ok("商品修改成功", ProductView::of(edited, call.zone()))?);
-            }
-            Err(TableError::ConditionFailed) => {}
-            Err(error) => return Err(error.into()),
+        if products.replace(&edited).await? == Turn::Won {
+            return Ok(Reply::ok("商品修改成功", ProductView::of(edited, call.zone()))?);
         }
     }
     Err(TableError::ConditionFailed.into())
