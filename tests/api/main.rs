@@ -16,6 +16,7 @@ mod authorisation;
 mod inside;
 mod notifications;
 mod orders;
+mod payments;
 mod products;
 mod purchase;
 mod sample_events;
