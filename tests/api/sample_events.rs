@@ -1,6 +1,7 @@
 //! Every file in `events/` is fed to its function, as `cargo lambda invoke` and `sam local invoke` do.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -102,6 +103,15 @@ fn every_function_starts_and_does_with_its_sample_event_what_it_should() {
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+        // The sample change of a payment was announced: money for an order that is not there, which a person has to see.
+        world.expect_dead_letters(1);
+        world
+            .until("the payment without an order is a dead letter", async || {
+                world.advance(Duration::from_secs(60)).await;
+                !world.dead_letters().await.is_empty()
+            })
+            .await;
     });
 }
 

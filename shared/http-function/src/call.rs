@@ -165,12 +165,13 @@ impl Call {
             .map_err(|error: T::Err| Problem::invalid_field(name, error))
     }
 
-    /// The page wanted: `page` and `page_size`.
+    /// The page wanted: `page` and `page_size`; empty counts as absent.
     ///
     /// # Errors
     /// 400 naming the parameter.
     pub fn page(&self, default_size: u32) -> Result<PageRequest, Problem> {
-        PageRequest::parse(self.query_text("page"), self.query_text("page_size"), default_size).map_err(|error| {
+        let given = |name| self.query_text(name).filter(|text| !text.is_empty());
+        PageRequest::parse(given("page"), given("page_size"), default_size).map_err(|error| {
             let name = match error {
                 kernel::page::PageError::Number => "page",
                 kernel::page::PageError::Size => "page_size",

@@ -135,6 +135,11 @@ fn attempt(buyer: BuyerId, call: &Call, request: &Request) -> Result<Attempt, Or
     if (1..products.len()).any(|position| products[..position].contains(&products[position])) {
         return Err(Problem::invalid_field("products", "must name each product once").into());
     }
+    for (position, line) in request.products.iter().enumerate() {
+        line.price
+            .positive()
+            .map_err(|error| Problem::invalid_field(format!("products[{position}].price"), error))?;
+    }
     let intended_method = match request.payment_method.map(PaymentMethod::from_number) {
         Some(None) => {
             return Err(Problem::invalid_field("payment_method", "must be 0 (alipay) or 1 (wechat_pay)").into());
