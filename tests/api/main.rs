@@ -13,6 +13,7 @@
 )]
 
 mod authorisation;
+mod bad_input;
 mod inside;
 mod notifications;
 mod orders;
