@@ -14,12 +14,15 @@
 
 mod authorisation;
 mod bad_input;
+mod edge;
 mod inside;
 mod notifications;
 mod orders;
 mod payments;
+mod privacy;
 mod products;
 mod purchase;
+mod restart;
 mod sample_events;
 mod template;
 mod users;

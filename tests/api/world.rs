@@ -164,17 +164,22 @@ impl Ask<'_> {
 
 impl World {
     pub async fn open(options: Options) -> Self {
-        let (platform, base_url) = match std::env::var("CFMP_BASE_URL") {
-            Ok(url) => (None, url.trim_end_matches('/').to_owned()),
-            Err(_) => {
-                let platform = Platform::start(options).await.unwrap_or_else(|error| panic!("{error}"));
-                let url = platform.base_url().to_owned();
-                (Some(platform), url)
-            }
-        };
+        if let Ok(url) = std::env::var("CFMP_BASE_URL") {
+            return Self::at(url.trim_end_matches('/'));
+        }
+        let platform = Platform::start(options).await.unwrap_or_else(|error| panic!("{error}"));
+        let world = Self::at(platform.base_url());
         Self {
-            platform,
-            base_url,
+            platform: Some(platform),
+            ..world
+        }
+    }
+
+    /// The system that serves at `base_url`, whoever started it.
+    pub fn at(base_url: &str) -> Self {
+        Self {
+            platform: None,
+            base_url: base_url.to_owned(),
             client: Client::builder(TokioExecutor::new()).build_http(),
             people: AtomicU64::new(0),
             failures: AtomicU32::new(0),
