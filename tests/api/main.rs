@@ -22,6 +22,7 @@ mod payments;
 mod privacy;
 mod products;
 mod purchase;
+mod races;
 mod restart;
 mod sample_events;
 mod template;

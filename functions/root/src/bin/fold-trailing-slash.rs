@@ -16,6 +16,11 @@ fn main() -> ExitCode {
 async fn fold_trailing_slash(_: Arc<()>, call: Call) -> Result<Reply, Problem> {
     match slashes::folded(call.raw_path(), call.raw_query()) {
         Some(target) => Reply::redirect(StatusCode::PERMANENT_REDIRECT, &target),
-        None => Err(Problem::not_found("route")),
+        // A slug of its own: "not-found" means that the thing is not there, which callers act upon.
+        None => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "no-such-route",
+            "There is no such route.",
+        )),
     }
 }
