@@ -51,7 +51,7 @@ fn behind_the_front_both_forms_answer_the_same_for_every_method() {
             assert_eq!(essence(&slashless), essence(&slashed), "{}", slashed.asked);
         }
         for path in ["/api/nowhere", "/api/nowhere/"] {
-            assert_eq!(world.get(path).expect(404).await.kind(), "not-found");
+            assert_eq!(world.get(path).expect(404).await.kind(), "no-such-route");
         }
     });
 }
@@ -96,7 +96,7 @@ fn without_the_front_the_slashed_form_leads_to_the_other_one() {
                 let refused = world.get(path).expect(404).await.json();
                 assert_eq!(
                     (&refused["code"], &refused["data"], &refused["error"]["type"]),
-                    (&json!(404), &Value::Null, &json!("not-found")),
+                    (&json!(404), &Value::Null, &json!("no-such-route")),
                     "{path}"
                 );
                 assert!(

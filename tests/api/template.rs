@@ -342,7 +342,7 @@ fn every_route_reaches_its_function_with_and_without_a_slash_at_its_end() {
         // What no route takes is answered by the function behind `$default`.
         for path in ["/api/nowhere", "/nowhere", "/"] {
             let moment = inside::now(platform);
-            assert_eq!(world.get(path).expect(404).await.kind(), "not-found");
+            assert_eq!(world.get(path).expect(404).await.kind(), "no-such-route");
             let invoked = inside::invoked_over_http(platform, moment);
             assert_eq!(
                 invoked,

@@ -721,7 +721,7 @@ fn behind_the_front_a_slash_is_folded_by_a_redirect() {
             let answer = world.get(path).expect(404).await.json();
             assert_eq!(
                 (&answer["code"], &answer["error"]["type"]),
-                (&json!(404), &json!("not-found")),
+                (&json!(404), &json!("no-such-route")),
                 "{path}"
             );
         }
