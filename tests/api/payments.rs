@@ -258,6 +258,75 @@ fn an_idempotency_key_stands_for_one_request() {
     });
 }
 
+/// Whatever stops in the middle is taken up again: by the next click, or by time.
+#[test]
+fn what_stopped_in_the_middle_goes_on_under_the_same_number() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let write = async |table: &str, key: Value, expression: &str, values: Value| {
+            let update = json!({
+                "TableName": platform.template().tables[table].name, "Key": key, "UpdateExpression": expression,
+                "ExpressionAttributeNames": {"#status": "status"}, "ExpressionAttributeValues": values,
+            });
+            let (status, answer) = platform.dynamodb("UpdateItem", &update).await;
+            assert_eq!(status, 200, "{answer}");
+        };
+
+        // As if create-payment had ended between noting the payment and storing the provider's offer.
+        let it = purchase(world).await;
+        let payment = it.buyer.starts_paying(&it.order).await;
+        let key = json!({"payment_uuid": {"S": payment["payment_uuid"]}});
+        write(
+            "PaymentsTable",
+            key,
+            "SET #status = :created REMOVE offer",
+            json!({":created": {"S": "created"}}),
+        )
+        .await;
+        assert_eq!(it.payment().await["payment_data"]["payment_url"], "");
+        assert_eq!(
+            it.buyer.starts_paying(&it.order).await["payment_data"],
+            payment["payment_data"]
+        );
+
+        // As if process-refund had ended between the provider's refund and storing it.
+        it.buyer.clicks_pay(&payment).await;
+        world.settle().await;
+        let refund = full_refund(&payment);
+        let number = refund.replace('-', "");
+        let made = Hand::of(world, platform)
+            .asks(&payment, "refund", &json!({"refund_no": number, "amount": 1990}))
+            .await;
+        assert_eq!(made["result"], "SUCCEEDED");
+        it.buyer.cancels(&it.order, "不要了").await;
+        world.settle().await;
+        let whole = [("held".to_owned(), 1990), ("refunded".to_owned(), -1990)];
+        assert_eq!(ledger(platform, &payment).await, whole);
+
+        // As if it had never come to store that: the minute's run asks the provider and finds it done.
+        let values = json!({
+            ":requested": {"S": "requested"}, ":shard": {"S": "0"},
+            ":now": {"N": platform.clock().now_ms().to_string()},
+        });
+        let key = json!({"refund_uuid": {"S": refund}});
+        let expression = "SET #status = :requested, due_shard = :shard, due_at = :now, next_attempt = :now";
+        write("RefundsTable", key.clone(), expression, values).await;
+        world.advance(Duration::from_secs(61)).await;
+        world
+            .until("the refund is settled again", async || {
+                let table = &platform.template().tables["RefundsTable"].name;
+                let (_, found) = platform
+                    .dynamodb("GetItem", &json!({"TableName": table, "Key": key}))
+                    .await;
+                found["Item"]["status"]["S"] == "succeeded"
+            })
+            .await;
+        world.settle().await;
+        assert_eq!(ledger(platform, &payment).await, whole);
+        assert_eq!(it.buyer.order(&it.order).await["refund_status"], "succeeded");
+    });
+}
+
 /// Two clicks at once used to open two payments.
 #[test]
 fn requests_that_race_open_one_payment() {
@@ -582,6 +651,41 @@ fn a_lost_callback_is_asked_after() {
     });
 }
 
+/// What the merchant has not confirmed is sent again, until he does.
+#[test]
+fn a_notification_that_went_astray_is_sent_again() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let it = purchase(world).await;
+        let payment = it.buyer.starts_paying(&it.order).await;
+        Hand::of(world, platform).pays_unheard(&payment).await;
+
+        let table = &platform.template().tables["SandboxTradesTable"].name;
+        let key = json!({"out_trade_no": {"S": text(&payment["payment_uuid"]).replace('-', "")}});
+        let owed = async || {
+            let (_, found) = platform
+                .dynamodb("GetItem", &json!({"TableName": table, "Key": key}))
+                .await;
+            found["Item"].get("due_at").is_some()
+        };
+        assert!(owed().await);
+        // The merchant's address is put right.
+        let update = json!({
+            "TableName": table, "Key": key, "UpdateExpression": "SET notify_url = :right",
+            "ExpressionAttributeValues": {":right": {"S": format!("{}/api/payment/callback/alipay", platform.base_url())}},
+        });
+        let (status, answer) = platform.dynamodb("UpdateItem", &update).await;
+        assert_eq!(status, 200, "{answer}");
+        world.advance(Duration::from_secs(121)).await;
+        world
+            .until("the notification is confirmed", async || !owed().await)
+            .await;
+        world.settle().await;
+        assert_eq!(it.payment().await["status"], "success");
+        assert_eq!(it.order_status().await, 1);
+    });
+}
+
 /// Unpaid orders used to wait for ever.
 #[test]
 fn what_is_not_paid_in_time_expires_and_can_not_be_paid_any_more() {
@@ -759,7 +863,7 @@ fn money_goes_back_once_however_often_it_is_asked_for() {
         );
 
         // Asked for again, by the same name and by another: nothing is left, so nothing moves, and nothing fails.
-        for refund in [kernel_full_refund(&payment), uuid_text()] {
+        for refund in [full_refund(&payment), uuid_text()] {
             let event = json!({
                 "event_id": uuid_text(), "version": 1, "occurred_at": 1, "type": "RefundRequested",
                 "data": {
@@ -777,7 +881,7 @@ fn money_goes_back_once_however_often_it_is_asked_for() {
 }
 
 /// The name of a payment's full refund, which everybody who asks for it derives alike.
-fn kernel_full_refund(payment: &Value) -> String {
+fn full_refund(payment: &Value) -> String {
     kernel::RefundId::derived(&["full", &text(&payment["payment_uuid"])]).to_string()
 }
 

@@ -28,7 +28,10 @@ async fn cancel_payment(cashier: Arc<Cashier>, call: Call) -> Result<Reply, Paym
     let payment = cashier.close(payment, call.now()).await?;
 
     match payment.status() {
-        Status::Closed => Ok(Reply::ok("支付已取消", view::payment_found(&payment, call.zone()))?),
+        // Over is over, whatever ended it first: a repeated click is no error.
+        Status::Closed | Status::Expired | Status::LatePaid => {
+            Ok(Reply::ok("支付已取消", view::payment_found(&payment, call.zone()))?)
+        }
         status => Err(PaymentError::NotCancellable { id, status }),
     }
 }
