@@ -14,6 +14,7 @@
 
 mod authorisation;
 mod bad_input;
+mod development;
 mod edge;
 mod inside;
 mod notifications;
