@@ -20,6 +20,7 @@ mod inside;
 mod notifications;
 mod orders;
 mod payments;
+mod permissions;
 mod privacy;
 mod products;
 mod purchase;
