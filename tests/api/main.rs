@@ -21,6 +21,7 @@ mod notifications;
 mod orders;
 mod payments;
 mod permissions;
+mod permissions;
 mod privacy;
 mod products;
 mod purchase;

@@ -1,0 +1,304 @@
+//! Each function's permissions are exactly what it uses.
+//!
+//! A missing one fails whatever needs it. An excess one shows up here: one world sees every operation and every way in
+//! which it can end, and then nothing that the template grants may have been left unused.
+
+use std::time::Duration;
+
+use cfmp::Platform;
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::world::{Member, PASSWORD, Product, World, in_world, uuid_text};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Function, action, logical id of the resource, and why nothing here uses it.
+const UNUSED: &[(&str, &str, &str, &str)] = &[(
+    "CaptchaFunction",
+    "dynamodb:DeleteItem",
+    "CaptchasTable",
+    "a captcha is withdrawn when its mail can not be sent, and here every mail can",
+)];
+
+/// Everything happens to these.
+struct Flows<'a> {
+    world: &'a World,
+    platform: &'a Platform,
+    seller: Member<'a>,
+    buyer: Member<'a>,
+}
+
+#[test]
+fn every_permission_is_used() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let mut flows = Flows {
+            world,
+            platform,
+            seller: world.member("卖家").await,
+            buyer: world.member("买家").await,
+        };
+        flows.accounts().await;
+        flows.shopping().await;
+        flows.idempotency_keys().await;
+        flows.unpaid_orders().await;
+        flows.undone_payments().await;
+        flows.interrupted_payments().await;
+        flows.services().await;
+        flows.notifications().await;
+        flows.time_passes().await;
+        world.settle().await;
+
+        let denied = platform.recording().events(|event| event.entry.kind == "denied");
+        assert!(denied.is_empty(), "{denied:#?}");
+        let unused = platform.aws().permissions().unused();
+        let unused: Vec<_> = unused
+            .iter()
+            .map(|grant| (grant.function.as_str(), grant.action.as_str(), grant.resource.as_str()))
+            .collect();
+        let explained = |(function, action, resource): &(&str, &str, &str)| {
+            let mut known = UNUSED.iter();
+            known.any(|(f, a, r, _)| f == function && a == action && resource.contains(r))
+        };
+        let unexplained: Vec<_> = unused.iter().filter(|grant| !explained(grant)).collect();
+        assert!(unexplained.is_empty(), "granted and never used: {unexplained:#?}");
+        for (function, action, resource, _) in UNUSED {
+            let is_unused = unused
+                .iter()
+                .any(|(f, a, r)| f == function && a == action && r.contains(resource));
+            assert!(is_unused, "no exception any more: {function} {action} {resource}");
+        }
+    });
+}
+
+impl Flows<'_> {
+    async fn purchase(&self) -> (Product, Value) {
+        let product = self.seller.puts_up("台灯", "19.90", 1).await;
+        let order = self.buyer.orders(&product).await;
+        (product, order)
+    }
+
+    /// A log-in ends after a day.
+    async fn log_in_again(&mut self) {
+        self.buyer = self.world.log_in(&self.buyer.email).await;
+        self.seller = self.world.log_in(&self.seller.email).await;
+    }
+
+    /// Looks into a table or changes it, as an operator would.
+    async fn dynamodb(&self, operation: &str, table: &str, mut request: Value) -> Value {
+        request["TableName"] = json!(self.platform.template().tables[table].name);
+        let (status, answer) = self.platform.dynamodb(operation, &request).await;
+        assert_eq!(status, StatusCode::OK, "{operation} {table}: {answer}");
+        answer
+    }
+
+    async fn accounts(&self) {
+        let buyer = &self.buyer;
+        let rename = json!({"username": &uuid_text()[..20]});
+        buyer.ask("PATCH", "/api/v1/user/me/").json(&rename).expect(200).await;
+        self.world.get(&format!("/api/users/{}/", buyer.id)).expect(200).await;
+        self.world
+            .post("/api/auth/verify-token/", &json!({"token": buyer.token}))
+            .expect(200)
+            .await;
+        let captcha = json!({"scene": "register", "email": format!("{}@cfmp.test", uuid_text())});
+        self.world.post("/api/v1/captcha/", &captcha).expect(200).await;
+        self.world.post("/api/v1/captcha/", &captcha).expect(400).await;
+        // A hash by older rules is renewed at the next log-in: this one took one pass over 8 MiB.
+        const OLD: &str =
+            "$argon2id$v=19$m=8192,t=1,p=1$ktfRUJPsG/pft0WV314xRQ$/FGlQRRNdeG18goCNruIIPN2QlYCPmtTr5O9vXlLkws";
+        let outdated = json!({
+            "Key": {"user_uuid": {"S": buyer.id}},
+            "UpdateExpression": "SET password_hash = :old",
+            "ExpressionAttributeValues": {":old": {"S": OLD}},
+        });
+        self.dynamodb("UpdateItem", "UsersTable", outdated).await;
+        let wrong = json!({"email": buyer.email, "password": format!("{PASSWORD}!")});
+        self.world
+            .post("/api/v1/auth/login-with-password/", &wrong)
+            .expect(400)
+            .await;
+        self.world.log_in(&buyer.email).await;
+    }
+
+    async fn shopping(&self) {
+        let (product, order) = self.purchase().await;
+        let path = format!("/api/product/{}/", product.id);
+        self.world.get("/api/product/").expect(200).await;
+        self.seller
+            .ask("PATCH", &path)
+            .json(&json!({"description": "八成新"}))
+            .expect(200)
+            .await;
+        for path in ["/api/orders/", "/api/orders/sold/", "/api/orders/stats/"] {
+            self.buyer.get(path).expect(200).await;
+            self.seller.get(path).expect(200).await;
+        }
+        // The second order for the product leads to the first.
+        self.seller
+            .ask("PATCH", &path)
+            .json(&json!({"stock": 1}))
+            .expect(200)
+            .await;
+        let again = self.buyer.post("/api/orders/", &product.order()).expect(200).await;
+        assert_eq!(again.json()["code"], 409);
+
+        self.buyer.pays(&order).await;
+        self.world.settle().await;
+        let path = format!("/api/payment/{}/", text(&order["order_uuid"]));
+        assert_eq!(self.buyer.get(&path).expect(200).await.data()["status"], "success");
+        let path = format!("/api/orders/{}/complete/", text(&order["order_uuid"]));
+        self.buyer.ask("POST", &path).expect(200).await;
+        self.world.settle().await;
+    }
+
+    async fn idempotency_keys(&self) {
+        let product = self.seller.puts_up("书", "9.00", 1).await;
+        let mut overpaid = product.order();
+        overpaid["products"][0]["price"] = json!("8.00");
+        self.buyer.post("/api/orders/", &overpaid).expect(409).await;
+        for _ in 0..2 {
+            let order = self.buyer.post("/api/orders/", &product.order());
+            order.header("idempotency-key", &product.id).expect(201).await;
+        }
+    }
+
+    async fn unpaid_orders(&self) {
+        let (_, order) = self.purchase().await;
+        let payment = self.buyer.starts_paying(&order).await;
+        let path = format!("/api/payment/{}/cancel/", text(&payment["payment_uuid"]));
+        self.buyer.ask("POST", &path).expect(200).await;
+        self.buyer.starts_paying(&order).await;
+        self.buyer.cancels(&order, "不要了").await;
+        self.world.settle().await;
+        // This one expires, and with it its payment.
+        let (product, order) = self.purchase().await;
+        self.buyer.starts_paying(&order).await;
+        self.world.advance(MINUTE * 31).await;
+        self.world
+            .until("the order has expired", async || {
+                self.buyer.order(&order).await["status"] == 3
+            })
+            .await;
+        self.world.settle().await;
+        let shown = self
+            .world
+            .get(&format!("/api/product/{}/", product.id))
+            .expect(200)
+            .await
+            .json();
+        assert_eq!(shown["stock"], 1);
+    }
+
+    async fn undone_payments(&self) {
+        let (_, order) = self.purchase().await;
+        self.buyer.pays(&order).await;
+        self.world.settle().await;
+        self.seller.cancels(&order, "卖完了").await;
+        self.world.settle().await;
+        assert_eq!(self.buyer.order(&order).await["refund_status"], "succeeded");
+        // As if the result had never been stored: the minute's run goes on with the refund.
+        let refunds = self.dynamodb("Scan", "RefundsTable", json!({})).await;
+        let refund = json!({"refund_uuid": refunds["Items"][0]["refund_uuid"]});
+        let undecided = json!({
+            "Key": refund,
+            "UpdateExpression": "SET #status = :requested, due_shard = :shard, due_at = :now, next_attempt = :now",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {
+                ":requested": {"S": "requested"}, ":shard": {"S": "0"},
+                ":now": {"N": self.platform.clock().now_ms().to_string()},
+            },
+        });
+        self.dynamodb("UpdateItem", "RefundsTable", undecided).await;
+        self.world.advance(MINUTE).await;
+        let find = json!({"Key": refund, "ConsistentRead": true});
+        self.world
+            .until("the refund is settled again", async || {
+                let found = self.dynamodb("GetItem", "RefundsTable", find.clone()).await;
+                found["Item"]["status"]["S"] == "succeeded"
+            })
+            .await;
+        self.world.settle().await;
+    }
+
+    /// A payment that nobody hears of, because it is not there when the provider tells, and is again when he tells again.
+    async fn interrupted_payments(&self) {
+        let (_, order) = self.purchase().await;
+        let payment = self.buyer.starts_paying(&order).await;
+        let key = json!({"payment_uuid": {"S": payment["payment_uuid"]}});
+        let stored = self.dynamodb("GetItem", "PaymentsTable", json!({"Key": key})).await;
+        self.dynamodb("DeleteItem", "PaymentsTable", json!({"Key": key})).await;
+        self.buyer.clicks_pay(&payment).await;
+        self.dynamodb("PutItem", "PaymentsTable", json!({"Item": stored["Item"]}))
+            .await;
+        self.world.advance(MINUTE * 2).await;
+        self.world
+            .until("the order is paid", async || {
+                self.buyer.order(&order).await["status"] == 1
+            })
+            .await;
+        self.world.settle().await;
+    }
+
+    async fn services(&self) {
+        let service = self.world.service_token("payment-service").await;
+        let (product, order) = self.purchase().await;
+        let path = format!("/api/orders/internal/orders/{}/", text(&order["order_uuid"]));
+        self.world.get(&path).bearer(&service).expect(200).await;
+        let cancel = json!({"status": 3, "cancel_reason": "x"});
+        self.world
+            .ask("PATCH", &path)
+            .json(&cancel)
+            .bearer(&service)
+            .expect(200)
+            .await;
+        self.world.settle().await;
+        // Reserved by an order that never comes to be, and found by the sweep.
+        let path = format!("/api/products/{}/reserve-stock/", product.id);
+        let claim = json!({"order_uuid": uuid::Uuid::new_v4(), "quantity": 1});
+        self.world.post(&path, &claim).bearer(&service).expect(200).await;
+        // A restore that overtakes its reserve.
+        let path = format!("/api/products/{}/restore-stock/", product.id);
+        let claim = json!({"order_uuid": uuid::Uuid::new_v4(), "quantity": 1});
+        self.world.post(&path, &claim).bearer(&service).expect(200).await;
+    }
+
+    async fn notifications(&self) {
+        let service = self.world.service_token("payment-service").await;
+        let notice = json!({"user_uuid": self.buyer.id, "type": "system", "title": "维护", "content": "今晚维护"});
+        for _ in 0..2 {
+            let ask = self.world.post("/api/notifications/", &notice).bearer(&service);
+            ask.header("idempotency-key", "maintenance").expect(201).await;
+        }
+        let list = self.buyer.get("/api/notifications/").expect(200).await.json();
+        let id = text(&list["results"]["data"][0]["notification_uuid"]);
+        self.buyer
+            .ask("PATCH", &format!("/api/notifications/{id}/read/"))
+            .expect(200)
+            .await;
+        self.buyer.get("/api/notifications/unread-count/").expect(200).await;
+    }
+
+    /// Reservations whose lease ends, an order that completes by itself.
+    async fn time_passes(&mut self) {
+        let (_, order) = self.purchase().await;
+        self.buyer.pays(&order).await;
+        self.world.settle().await;
+        self.world.advance(DAY * 8).await;
+        self.log_in_again().await;
+        self.world
+            .until("the order is completed", async || {
+                self.buyer.order(&order).await["status"] == 2
+            })
+            .await;
+    }
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is no text"))
+        .to_owned()
+}
