@@ -477,7 +477,7 @@ impl<'a> Stage<'a> {
 
 /// What `body` becomes when the field `name` is `value`, or is taken out.
 fn with(body: &Value, name: &str, value: Option<Value>) -> Value {
-    let pointer = format!("/{}", name.replace('.', "/").replace('[', "/").replace(']', ""));
+    let pointer = format!("/{}", name.replace(['.', '['], "/").replace(']', ""));
     let (parent, last) = pointer.rsplit_once('/').unwrap();
     let mut changed = body.clone();
     let object = changed.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();

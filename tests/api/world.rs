@@ -222,10 +222,6 @@ impl World {
         self.dead_letters_allowed.fetch_add(count, Ordering::Relaxed);
     }
 
-    pub fn base_url(&self) -> &str {
-        &self.base_url
-    }
-
     pub fn ask(&self, method: &str, path: &str) -> Ask<'_> {
         Ask {
             world: self,
