@@ -21,7 +21,6 @@ mod notifications;
 mod orders;
 mod payments;
 mod permissions;
-mod permissions;
 mod privacy;
 mod products;
 mod purchase;
