@@ -101,8 +101,6 @@ fn every_function_has_a_sample_event_and_every_sample_event_a_function() {
     let found: BTreeSet<String> = std::fs::read_dir(cfmp::root().join("events"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        // What the functions' environment is when `sam local` runs them, not an event.
-        .filter(|name| name != "environment.json")
         .collect();
     let missing: Vec<_> = expected.symmetric_difference(&found).collect();
     assert!(
