@@ -128,5 +128,5 @@ fn new_refunds<'a>(before: Option<&'a Order>, order: &'a Order) -> impl Iterator
     order
         .refunds
         .iter()
-        .filter(move |refund| !before.is_some_and(|before| refund_of(before, refund).is_some()))
+        .filter(move |refund| before.is_none_or(|before| refund_of(before, refund).is_none()))
 }

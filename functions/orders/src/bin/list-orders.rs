@@ -44,13 +44,13 @@ impl FromStr for Filter {
     }
 }
 
-/// `sort`.
+/// `sort`: which come first.
 #[derive(Clone, Copy)]
 enum Sort {
-    NewestFirst,
-    OldestFirst,
-    DearestFirst,
-    CheapestFirst,
+    Newest,
+    Oldest,
+    Dearest,
+    Cheapest,
 }
 
 impl FromStr for Sort {
@@ -58,10 +58,10 @@ impl FromStr for Sort {
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
         match word {
-            "created_desc" => Ok(Self::NewestFirst),
-            "created_asc" => Ok(Self::OldestFirst),
-            "amount_desc" => Ok(Self::DearestFirst),
-            "amount_asc" => Ok(Self::CheapestFirst),
+            "created_desc" => Ok(Self::Newest),
+            "created_asc" => Ok(Self::Oldest),
+            "amount_desc" => Ok(Self::Dearest),
+            "amount_asc" => Ok(Self::Cheapest),
             _ => Err("must be created_desc, created_asc, amount_desc or amount_asc"),
         }
     }
@@ -80,7 +80,7 @@ async fn list_orders(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {
     };
     let wanted = call.page(10)?;
     let filter = call.query_parameter("status")?.unwrap_or(Filter(None));
-    let sort = call.query_parameter("sort")?.unwrap_or(Sort::NewestFirst);
+    let sort = call.query_parameter("sort")?.unwrap_or(Sort::Newest);
 
     let mut listed = desk.orders.of(user.id, party).await?;
     listed.retain(|order| filter.0.is_none_or(|status| order.status == status));
@@ -99,9 +99,9 @@ async fn list_orders(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {
 /// The index is newest first already; amounts that are equal stay newest first.
 fn arrange(listed: &mut [ListedOrder], sort: Sort) {
     match sort {
-        Sort::NewestFirst => {}
-        Sort::OldestFirst => listed.reverse(),
-        Sort::DearestFirst => listed.sort_by_key(|order| std::cmp::Reverse(order.total)),
-        Sort::CheapestFirst => listed.sort_by_key(|order| order.total),
+        Sort::Newest => {}
+        Sort::Oldest => listed.reverse(),
+        Sort::Dearest => listed.sort_by_key(|order| std::cmp::Reverse(order.total)),
+        Sort::Cheapest => listed.sort_by_key(|order| order.total),
     }
 }
