@@ -10,6 +10,9 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use kernel::{Timestamp, UserId};
+use keys::Privilege;
+use keys::user_token::UserTokens;
 use serde_json::{Value, json};
 
 /// How long anything that happens by itself may take before a test gives up.
@@ -259,6 +262,31 @@ impl World {
         .send()
         .await;
         self.log_in(&email).await
+    }
+
+    /// So many people with tokens of their own, who never registered: a crowd would be registered for minutes. `None` on a
+    /// deployment, whose keys nobody but itself has.
+    pub fn crowd(&self, size: usize) -> Option<Vec<Member<'_>>> {
+        let platform = self.platform()?;
+        let seed = platform
+            .aws()
+            .secrets()
+            .value("UserTokenSecret")
+            .unwrap()
+            .parse()
+            .unwrap();
+        let tokens = UserTokens::derive(&seed).unwrap();
+        let now = Timestamp::from_millis(platform.clock().now_ms());
+        let member = |_| {
+            let id = UserId::random();
+            Member {
+                world: self,
+                id: id.to_string(),
+                email: String::new(),
+                token: tokens.issue(id, "路人", Privilege::Member, now).unwrap(),
+            }
+        };
+        Some((0..size).map(member).collect())
     }
 
     /// The captcha that was mailed to `email`.
