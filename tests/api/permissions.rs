@@ -19,7 +19,7 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[(
     "CaptchaFunction",
     "dynamodb:DeleteItem",
     "CaptchasTable",
-    "a captcha is withdrawn when its mail can not be sent, and here every mail can",
+    "a captcha is withdrawn when its mail can not be sent: users.rs, on a platform of its own",
 )];
 
 /// Everything happens to these.
