@@ -1,4 +1,6 @@
-//! `cargo bench --bench purchase`: what a purchase takes on the local platform, and what it costs.
+//! What a purchase takes on the local platform, and what it costs:
+//!
+//!     cargo build --release --workspace --bins --examples && cargo bench --bench purchase
 //!
 //! Prints p50 and p99 of each step, round trips and request units per operation (from the store's own
 //! `ConsumedCapacity`), and the start-up time of create-order against a function that does nothing, measured in turns.
@@ -16,7 +18,7 @@
 mod world;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,8 +39,9 @@ fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
+    let built = cfmp::cargo_build::found_in(&release_folder()).expect("the functions are built first");
     let options = Options {
-        functions: Source::Cargo { release: true },
+        functions: Source::Built(built),
         ..Options::test()
     };
     world::in_world_with(options, async |world| {
@@ -46,6 +49,11 @@ fn main() {
         purchases(world, platform).await;
         starts(platform).await;
     });
+}
+
+/// Where cargo puts what it builds for release: two levels above this benchmark.
+fn release_folder() -> PathBuf {
+    std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned()
 }
 
 /// Times of the steps, in the order in which they first happened.
@@ -216,7 +224,7 @@ fn units(consumed: &Value) -> f64 {
 
 /// From the start of the process until it asks for its first invocation.
 async fn starts(platform: &Platform) {
-    let folder = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
+    let folder = release_folder();
     let empty = folder.join("examples/empty-function");
     let create_order = folder.join("create-order");
     assert!(
