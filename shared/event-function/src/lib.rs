@@ -15,7 +15,7 @@ mod stream;
 
 pub use failure::{EventError, Retry};
 pub use publisher::{Announcement, Publisher};
-pub use queue::open_queue;
+pub use queue::{Delivery, open_queue};
 pub use schedule::{Sweep, open_schedule, sweep};
 pub use stream::{Change, open_stream};
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use cloud::{Cloud, StartError};
 use contracts::Envelope;
+use kernel::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -14,11 +15,20 @@ use crate::{Boxed, EventError, Retry};
 
 type OneMessage = Arc<dyn Fn(String) -> Boxed<Result<(), EventError>> + Send + Sync>;
 
+/// An event that was delivered, and the time at which it is handled.
+#[derive(Debug, Clone)]
+pub struct Delivery<E> {
+    /// What happened, with its identity and its own time.
+    pub event: Envelope<E>,
+    /// The time of this delivery.
+    pub now: Timestamp,
+}
+
 /// Runs a queue function until the Lambda service ends it: `operation` handles one event, which may come several times,
 /// late and out of order.
 pub fn open_queue<S, E, Started, Handled, F>(
     build: impl FnOnce(Cloud) -> Started + Send + 'static,
-    operation: impl Fn(Arc<S>, Envelope<E>) -> Handled + Send + Sync + 'static,
+    operation: impl Fn(Arc<S>, Delivery<E>) -> Handled + Send + Sync + 'static,
 ) -> ExitCode
 where
     S: Send + Sync + 'static,
@@ -30,12 +40,13 @@ where
     let operation = Arc::new(operation);
     serve(Box::new(move |cloud| {
         Box::pin(async move {
+            let clock = cloud.clock().clone();
             let state = Arc::new(build(cloud).await?);
             let one: OneMessage = Arc::new(move |body| {
-                let (state, operation) = (state.clone(), operation.clone());
+                let (state, operation, now) = (state.clone(), operation.clone(), clock.now());
                 Box::pin(async move {
                     let event = serde_json::from_str(&body).map_err(EventError::never)?;
-                    operation(state, event).await.map_err(Into::into)
+                    operation(state, Delivery { event, now }).await.map_err(Into::into)
                 })
             });
             let handler: Handler = Box::new(move |payload| Box::pin(batch(one.clone(), payload)));

@@ -1,5 +1,6 @@
 //! Plain HTTP calls: the connection pool, TLS, the time limit.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,10 +19,12 @@ use crate::Header;
 /// An answer larger than this is not one of ours.
 const MAX_ANSWER: usize = 6 * 1024 * 1024;
 
-/// A pool of connections. Cheap to clone.
+type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Calls over a pool of connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Connection {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Pool,
     user_agent: String,
 }
 
@@ -40,42 +43,15 @@ pub enum ConnectionError {
 }
 
 impl Connection {
-    /// A pool that trusts the roots of AWS and names the calling function in `User-Agent`.
+    /// Calls that trust the roots of AWS and name the calling function in `User-Agent`.
     #[must_use]
     pub fn new(cloud: &Cloud) -> Self {
-        let mut trusted = rustls::RootCertStore::empty();
-        trusted.add_parsable_certificates(
-            roots::AMAZON
-                .into_iter()
-                .filter_map(|pem| CertificateDer::from_pem_slice(pem).ok()),
-        );
-        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map(|builder| builder.with_root_certificates(trusted).with_no_client_auth());
-        let mut plain = HttpConnector::new();
-        plain.enforce_http(false);
-        plain.set_connect_timeout(Some(Duration::from_millis(1_000)));
-        plain.set_nodelay(true);
-        let builder = hyper_rustls::HttpsConnectorBuilder::new();
-        let connector = match tls {
-            Ok(tls) => builder.with_tls_config(tls),
-            // Unreachable with the built-in provider; an empty trust store refuses every TLS connection.
-            Err(_) => builder.with_tls_config(
-                rustls::ClientConfig::builder()
-                    .with_root_certificates(rustls::RootCertStore::empty())
-                    .with_no_client_auth(),
-            ),
-        }
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(plain);
         let function = cloud
             .settings()
             .optional("AWS_LAMBDA_FUNCTION_NAME")
             .unwrap_or_else(|| "unknown".into());
         Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
+            client: POOL.clone(),
             user_agent: format!("cfmp/{function}"),
         }
     }
@@ -113,6 +89,40 @@ impl Connection {
             .await
             .unwrap_or(Err(ConnectionError::TimedOut(limit)))
     }
+}
+
+/// One pool for the process: each would read the roots, and shake hands with the same hosts, anew.
+static POOL: LazyLock<Pool> = LazyLock::new(pool);
+
+fn pool() -> Pool {
+    let mut trusted = rustls::RootCertStore::empty();
+    trusted.add_parsable_certificates(
+        roots::AMAZON
+            .into_iter()
+            .filter_map(|pem| CertificateDer::from_pem_slice(pem).ok()),
+    );
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map(|builder| builder.with_root_certificates(trusted).with_no_client_auth());
+    let mut plain = HttpConnector::new();
+    plain.enforce_http(false);
+    plain.set_connect_timeout(Some(Duration::from_millis(1_000)));
+    plain.set_nodelay(true);
+    let builder = hyper_rustls::HttpsConnectorBuilder::new();
+    let connector = match tls {
+        Ok(tls) => builder.with_tls_config(tls),
+        // Unreachable with the built-in provider; an empty trust store refuses every TLS connection.
+        Err(_) => builder.with_tls_config(
+            rustls::ClientConfig::builder()
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth(),
+        ),
+    }
+    .https_or_http()
+    .enable_http1()
+    .wrap_connector(plain);
+    Client::builder(TokioExecutor::new()).build(connector)
 }
 
 fn failed(error: &hyper_util::client::legacy::Error) -> ConnectionError {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use contracts::Envelope;
+use event_function::Delivery;
 use kernel::Zone;
 use notifications::error::NotificationError;
 use notifications::news::News;
@@ -34,7 +34,8 @@ impl Office {
     }
 }
 
-async fn notify_people(office: Arc<Office>, news: Envelope<News>) -> Result<(), NotificationError> {
+async fn notify_people(office: Arc<Office>, delivery: Delivery<News>) -> Result<(), NotificationError> {
+    let news = delivery.event;
     // Buyers and sellers have shown their tokens when they traded; whom a request names nobody has seen yet.
     let named_only = matches!(news.event, News::Request(_));
     for notification in wording::notifications(&news, office.zone) {

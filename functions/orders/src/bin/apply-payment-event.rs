@@ -3,32 +3,18 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cloud::{Cloud, StartError};
-use contracts::{Envelope, PaymentEvent};
-use kernel::Clock;
+use cloud::Cloud;
+use contracts::PaymentEvent;
+use event_function::Delivery;
 use orders::error::OrderError;
 use orders::order::Payment;
 use orders::table::WriteOrders;
 
-struct Desk {
-    orders: WriteOrders,
-    clock: Clock,
-}
-
-impl Desk {
-    async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self {
-            orders: WriteOrders::from_env(&cloud)?,
-            clock: cloud.clock().clone(),
-        })
-    }
-}
-
 fn main() -> ExitCode {
-    event_function::open_queue(Desk::from_env, apply_payment_event)
+    event_function::open_queue(async |cloud: Cloud| WriteOrders::from_env(&cloud), apply_payment_event)
 }
 
-async fn apply_payment_event(desk: Arc<Desk>, event: Envelope<PaymentEvent>) -> Result<(), OrderError> {
+async fn apply_payment_event(orders: Arc<WriteOrders>, delivery: Delivery<PaymentEvent>) -> Result<(), OrderError> {
     let PaymentEvent::PaymentSucceeded {
         payment_uuid,
         order_uuid,
@@ -36,7 +22,7 @@ async fn apply_payment_event(desk: Arc<Desk>, event: Envelope<PaymentEvent>) -> 
         method,
         paid_at,
         ..
-    } = event.event
+    } = delivery.event.event
     else {
         // The subscription lets only successes through; what else is announced changes no order.
         return Ok(());
@@ -47,8 +33,8 @@ async fn apply_payment_event(desk: Arc<Desk>, event: Envelope<PaymentEvent>) -> 
         method,
         at: paid_at,
     };
-    desk.orders
-        .change(order_uuid, |order| order.pay(payment, desk.clock.now()))
+    orders
+        .change(order_uuid, |order| order.pay(payment, delivery.now))
         .await?;
     Ok(())
 }

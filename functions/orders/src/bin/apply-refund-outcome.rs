@@ -3,38 +3,24 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cloud::{Cloud, StartError};
-use contracts::{Envelope, RefundMessage};
-use kernel::Clock;
+use cloud::Cloud;
+use contracts::RefundMessage;
+use event_function::Delivery;
 use orders::error::OrderError;
 use orders::order::RefundOutcome;
 use orders::table::WriteOrders;
 
-struct Desk {
-    orders: WriteOrders,
-    clock: Clock,
-}
-
-impl Desk {
-    async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self {
-            orders: WriteOrders::from_env(&cloud)?,
-            clock: cloud.clock().clone(),
-        })
-    }
-}
-
 fn main() -> ExitCode {
-    event_function::open_queue(Desk::from_env, apply_refund_outcome)
+    event_function::open_queue(async |cloud: Cloud| WriteOrders::from_env(&cloud), apply_refund_outcome)
 }
 
-async fn apply_refund_outcome(desk: Arc<Desk>, event: Envelope<RefundMessage>) -> Result<(), OrderError> {
+async fn apply_refund_outcome(orders: Arc<WriteOrders>, delivery: Delivery<RefundMessage>) -> Result<(), OrderError> {
     let RefundMessage::RefundSettled {
         refund_uuid,
         order_uuid,
         succeeded,
         ..
-    } = event.event
+    } = delivery.event.event
     else {
         // The subscription lets only outcomes through; a request is PaymentService's business.
         return Ok(());
@@ -44,9 +30,9 @@ async fn apply_refund_outcome(desk: Arc<Desk>, event: Envelope<RefundMessage>) -
     } else {
         RefundOutcome::NeedsAttention
     };
-    desk.orders
+    orders
         .change(order_uuid, |order| {
-            Ok(order.settle_refund(refund_uuid, outcome, desk.clock.now()))
+            Ok(order.settle_refund(refund_uuid, outcome, delivery.now))
         })
         .await?;
     Ok(())

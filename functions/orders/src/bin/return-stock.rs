@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use contracts::{Envelope, OrderEvent};
+use contracts::OrderEvent;
+use event_function::Delivery;
 use orders::catalogue::Catalogue;
 use orders::error::OrderError;
 use service_client::Services;
@@ -27,8 +28,8 @@ fn main() -> ExitCode {
     event_function::open_queue(Desk::from_env, return_stock)
 }
 
-async fn return_stock(desk: Arc<Desk>, event: Envelope<OrderEvent>) -> Result<(), OrderError> {
-    let OrderEvent::OrderCancelled { order, products, .. } = event.event else {
+async fn return_stock(desk: Arc<Desk>, delivery: Delivery<OrderEvent>) -> Result<(), OrderError> {
+    let OrderEvent::OrderCancelled { order, products, .. } = delivery.event.event else {
         // The subscription lets only cancellations through.
         return Ok(());
     };

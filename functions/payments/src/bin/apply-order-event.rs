@@ -3,35 +3,22 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cloud::{Cloud, StartError};
-use contracts::{Envelope, OrderEvent};
-use kernel::{Clock, OrderId, Timestamp};
+use cloud::Cloud;
+use contracts::OrderEvent;
+use event_function::Delivery;
+use kernel::{OrderId, Timestamp};
 use payments::cashier::Cashier;
 use payments::error::PaymentError;
 
-struct Desk {
-    cashier: Cashier,
-    clock: Clock,
-}
-
-impl Desk {
-    async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self {
-            cashier: Cashier::from_env(&cloud).await?,
-            clock: cloud.clock().clone(),
-        })
-    }
-}
-
 fn main() -> ExitCode {
-    event_function::open_queue(Desk::from_env, apply_order_event)
+    event_function::open_queue(async |cloud: Cloud| Cashier::from_env(&cloud).await, apply_order_event)
 }
 
-async fn apply_order_event(desk: Arc<Desk>, event: Envelope<OrderEvent>) -> Result<(), PaymentError> {
-    let now = desk.clock.now();
-    match event.event {
-        OrderEvent::OrderCancelled { order, .. } => close_live(&desk.cashier, order.order_uuid, now).await,
-        OrderEvent::OrderCompleted { payment_uuid, .. } => desk.cashier.release(payment_uuid, now).await.map(|_| ()),
+async fn apply_order_event(cashier: Arc<Cashier>, delivery: Delivery<OrderEvent>) -> Result<(), PaymentError> {
+    let now = delivery.now;
+    match delivery.event.event {
+        OrderEvent::OrderCancelled { order, .. } => close_live(&cashier, order.order_uuid, now).await,
+        OrderEvent::OrderCompleted { payment_uuid, .. } => cashier.release(payment_uuid, now).await.map(|_| ()),
         // The subscription lets only these two through.
         OrderEvent::OrderCreated { .. }
         | OrderEvent::OrderPaid { .. }

@@ -6,38 +6,24 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cloud::{Cloud, StartError};
-use contracts::{Envelope, RefundMessage};
-use kernel::Clock;
+use cloud::Cloud;
+use contracts::RefundMessage;
+use event_function::Delivery;
 use payments::error::PaymentError;
 use payments::refunds::{RefundWish, Refunds};
 
-struct Desk {
-    refunds: Refunds,
-    clock: Clock,
-}
-
-impl Desk {
-    async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        Ok(Self {
-            refunds: Refunds::from_env(&cloud).await?,
-            clock: cloud.clock().clone(),
-        })
-    }
-}
-
 fn main() -> ExitCode {
-    event_function::open_queue(Desk::from_env, process_refund)
+    event_function::open_queue(async |cloud: Cloud| Refunds::from_env(&cloud).await, process_refund)
 }
 
-async fn process_refund(desk: Arc<Desk>, event: Envelope<RefundMessage>) -> Result<(), PaymentError> {
+async fn process_refund(refunds: Arc<Refunds>, delivery: Delivery<RefundMessage>) -> Result<(), PaymentError> {
     let RefundMessage::RefundRequested {
         refund_uuid,
         payment_uuid,
         amount,
         reason,
         ..
-    } = event.event
+    } = delivery.event.event
     else {
         // The subscription lets only requests through; outcomes are this service's own words.
         return Ok(());
@@ -48,5 +34,5 @@ async fn process_refund(desk: Arc<Desk>, event: Envelope<RefundMessage>) -> Resu
         amount,
         reason,
     };
-    desk.refunds.make(&wish, desk.clock.now()).await.map(|_| ())
+    refunds.make(&wish, delivery.now).await.map(|_| ())
 }
