@@ -1,9 +1,14 @@
 //! Secrets from AWS Secrets Manager.
 
+use std::sync::OnceLock;
+
+use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::DisplayErrorContext;
 
-use crate::settings::SettingError;
 use crate::{Cloud, StartError};
+
+/// One client for all secrets of a process: building another for each is start-up time for nothing.
+static CLIENT: OnceLock<Client> = OnceLock::new();
 
 /// A secret that can not be had.
 #[derive(Debug, thiserror::Error)]
@@ -46,15 +51,9 @@ impl Cloud {
     }
 
     async fn secret_text(&self, variable: &'static str) -> Result<String, StartError> {
-        let arn = self
-            .settings()
-            .required(variable)
-            .map_err(|error: SettingError| StartError::from(error))?;
-        let answer = aws_sdk_secretsmanager::Client::new(self.sdk())
-            .get_secret_value()
-            .secret_id(arn)
-            .send()
-            .await;
+        let arn = self.settings().required(variable)?;
+        let client = CLIENT.get_or_init(|| Client::new(self.sdk()));
+        let answer = client.get_secret_value().secret_id(arn).send().await;
         let secret = answer.map_err(|error| SecretError::Unavailable {
             variable,
             reason: DisplayErrorContext(&error).to_string(),

@@ -1,6 +1,7 @@
 //! One table: find, insert, replace, update, delete.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity};
@@ -9,6 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{Boxed, Item, TableError};
+
+/// One client for all tables of a process: building another for each is start-up time for nothing.
+static CLIENT: OnceLock<Client> = OnceLock::new();
 
 /// A table of this deployment. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -101,10 +105,8 @@ impl Table {
     /// [`StartError`] when the variable is not set.
     pub fn from_env(cloud: &Cloud, variable: &'static str) -> Result<Self, StartError> {
         let name = cloud.settings().required(variable)?;
-        Ok(Self {
-            client: Client::new(cloud.sdk()),
-            name,
-        })
+        let client = CLIENT.get_or_init(|| Client::new(cloud.sdk())).clone();
+        Ok(Self { client, name })
     }
 
     pub(crate) fn to_item(&self, value: impl Serialize) -> Result<Item, TableError> {
