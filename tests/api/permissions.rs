@@ -223,22 +223,38 @@ impl Flows<'_> {
         self.world.settle().await;
     }
 
-    /// A payment that nobody hears of, because it is not there when the provider tells, and is again when he tells again.
+    /// Two payments of which nobody hears, because they are not there when the provider tells. He tells again of one; of
+    /// the other he is asked.
     async fn interrupted_payments(&self) {
-        let (_, order) = self.purchase().await;
-        let payment = self.buyer.starts_paying(&order).await;
-        let key = json!({"payment_uuid": {"S": payment["payment_uuid"]}});
-        let stored = self.dynamodb("GetItem", "PaymentsTable", json!({"Key": key})).await;
-        self.dynamodb("DeleteItem", "PaymentsTable", json!({"Key": key})).await;
-        self.buyer.clicks_pay(&payment).await;
-        self.dynamodb("PutItem", "PaymentsTable", json!({"Item": stored["Item"]}))
-            .await;
+        let mut orders = Vec::new();
+        for told_again in [true, false] {
+            let (_, order) = self.purchase().await;
+            let payment = self.buyer.starts_paying(&order).await;
+            let key = json!({"payment_uuid": {"S": payment["payment_uuid"]}});
+            let stored = self.dynamodb("GetItem", "PaymentsTable", json!({"Key": key})).await;
+            self.dynamodb("DeleteItem", "PaymentsTable", json!({"Key": key})).await;
+            self.buyer.clicks_pay(&payment).await;
+            if !told_again {
+                let number = text(&payment["payment_uuid"]).replace('-', "");
+                let given_up = json!({
+                    "Key": {"out_trade_no": {"S": number}},
+                    "ConditionExpression": "attribute_exists(due_at)",
+                    "UpdateExpression": "REMOVE notifications, due_shard, due_at",
+                });
+                self.dynamodb("UpdateItem", "SandboxTradesTable", given_up).await;
+            }
+            self.dynamodb("PutItem", "PaymentsTable", json!({"Item": stored["Item"]}))
+                .await;
+            orders.push(order);
+        }
         self.world.advance(MINUTE * 2).await;
-        self.world
-            .until("the order is paid", async || {
-                self.buyer.order(&order).await["status"] == 1
-            })
-            .await;
+        for order in orders {
+            self.world
+                .until("the order is paid", async || {
+                    self.buyer.order(&order).await["status"] == 1
+                })
+                .await;
+        }
         self.world.settle().await;
     }
 
