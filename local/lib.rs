@@ -13,6 +13,7 @@ mod http_api;
 mod invoke_api;
 mod local_api;
 pub mod logs;
+pub mod openapi;
 pub mod recording;
 mod runtime_api;
 mod server;

@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cfmp::{Data, Options, Platform, Source, StartError, cargo_build};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// Runs the whole of CFMP on this machine: builds the functions, serves the HTTP API, keeps tables and queues.
 #[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Port on 127.0.0.1; 0 takes any free one.
     #[arg(long, default_value_t = 3000)]
     port: u16,
@@ -39,8 +42,24 @@ struct Arguments {
     built: Option<PathBuf>,
 }
 
+/// What else can be done than running it.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Prints the OpenAPI document, made from the types of the functions' own code.
+    Openapi,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(Command::Openapi) = arguments.command {
+        return match openapi() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("cfmp: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,dynoxide=error")))
@@ -61,6 +80,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn openapi() -> Result<(), Box<dyn std::error::Error>> {
+    let document = cfmp::openapi::of_workspace()?;
+    serde_json::to_writer_pretty(io::stdout().lock(), &document)?;
+    writeln!(io::stdout())?;
+    Ok(())
 }
 
 async fn run(arguments: Arguments) -> Result<(), StartError> {

@@ -25,6 +25,9 @@ const MATRIX: &str = "
 
     GET   /.well-known/jwks.json                      in     in       in    in     in    in
     GET   /.well-known/service-jwks.json              in     in       in    in     in    in
+    GET   /api/openapi.json                           in     in       in    in     in    in
+    GET   /api/docs                                   in     in       in    in     in    in
+    GET   /api/docs/{file}                            in     in       in    in     in    in
     POST  /api/v1/captcha                             in     in       in    in     in    in
     POST  /api/v1/auth/register                       in     in       in    in     in    in
     POST  /api/v1/auth/login-with-password            in     in       in    in     in    in
@@ -166,6 +169,7 @@ impl<'a> Stage<'a> {
             "payment_method" => "alipay".to_owned(),
             "notification_id" => self.notification.clone(),
             "call" => "query".to_owned(),
+            "file" => "index.css".to_owned(),
             other => panic!("what is a {other}?"),
         })
     }

@@ -15,6 +15,7 @@
 mod authorisation;
 mod bad_input;
 mod development;
+mod documentation;
 mod edge;
 mod inside;
 mod notifications;

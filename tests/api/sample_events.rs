@@ -25,6 +25,7 @@ use Outcome::{Answers, Handles, Leaves, Sweeps};
 
 /// The samples hold no tokens, so whatever needs one answers 401.
 const EXPECTED: &[(&str, Outcome)] = &[
+    ("api-documentation", Answers(200)),
     ("apply-order-event", Handles),
     ("apply-payment-event", Leaves(1)),
     ("apply-refund-outcome", Leaves(1)),

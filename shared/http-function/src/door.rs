@@ -15,7 +15,7 @@ use lambda_http::{Body, Request, RequestExt};
 use serde_json::Value;
 
 use crate::callers::Callers;
-use crate::{Call, Problem, Reply};
+use crate::{Api, Call, Problem, Reply};
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Operation = Box<dyn Fn(Call) -> Boxed<Result<Reply, Problem>> + Send + Sync>;
@@ -45,6 +45,29 @@ where
             Ok(operation)
         })
     }))
+}
+
+/// The same for an operation that `describe` describes: with the argument `--describe` a development build prints the
+/// description instead of serving.
+pub fn open_described<S, Started, Answered, E>(
+    build: impl FnOnce(Cloud) -> Started + Send + 'static,
+    operation: impl Fn(Arc<S>, Call) -> Answered + Send + Sync + 'static,
+    describe: impl FnOnce(&mut Api),
+) -> ExitCode
+where
+    S: Send + Sync + 'static,
+    Started: Future<Output = Result<S, StartError>> + Send + 'static,
+    Answered: Future<Output = Result<Reply, E>> + Send + 'static,
+    E: Into<Problem>,
+{
+    // Deployed functions carry no descriptions: they would make every one of them larger.
+    #[cfg(debug_assertions)]
+    if std::env::args().nth(1).as_deref() == Some("--describe") {
+        return crate::description::print(describe);
+    }
+    #[cfg(not(debug_assertions))]
+    drop(describe);
+    open(build, operation)
 }
 
 fn serve(build: Build) -> ExitCode {

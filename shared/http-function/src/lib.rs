@@ -6,13 +6,15 @@
 
 mod call;
 mod callers;
+pub mod description;
 mod door;
 mod problem;
 mod reply;
 
 pub use call::{Call, IdempotencyKey};
 pub use callers::Caller;
-pub use door::open;
+pub use description::{Api, operation};
+pub use door::{open, open_described};
 pub use problem::Problem;
 pub use reply::Reply;
 

@@ -90,6 +90,16 @@ impl Reply {
         Self::with_type(status, "text/html; charset=utf-8", html.into())
     }
 
+    /// A file that belongs to a deployment and changes with it only; browsers may keep it for an hour.
+    ///
+    /// # Errors
+    /// [`Problem::internal`] when the content type can not stand in a header.
+    pub fn file(content_type: &str, content: impl Into<Bytes>) -> Result<Self, Problem> {
+        Self::with_type(StatusCode::OK, "application/octet-stream", content.into())
+            .header(CONTENT_TYPE, content_type)?
+            .header(CACHE_CONTROL, "public, max-age=3600")
+    }
+
     /// Nothing but a status.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {

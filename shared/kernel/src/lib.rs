@@ -5,6 +5,7 @@ pub mod id;
 pub mod money;
 pub mod page;
 pub mod quantity;
+pub mod schema;
 pub mod text;
 
 pub use clock::{Clock, Timestamp, Zone};

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use keys::user_token::UserTokens;
 use keys::{Seed, ServiceTokens};
 
 fn main() -> ExitCode {
-    http_function::open(Seeds::from_env, jwks)
+    http_function::open_described(Seeds::from_env, jwks, describe)
 }
 
 struct Seeds {
@@ -37,4 +37,22 @@ async fn jwks(seeds: Arc<Seeds>, call: Call) -> Result<Reply, Problem> {
     };
     // Shorter than functions keep a key set, so that a new key is known everywhere soon after a rotation.
     answer.header(http_function::header::CACHE_CONTROL, "public, max-age=300")
+}
+
+fn describe(api: &mut Api) {
+    for (path, summary) in [
+        (
+            "/.well-known/jwks.json",
+            "The keys that users' tokens are verified with",
+        ),
+        (
+            "/.well-known/service-jwks.json",
+            "The keys that services' tokens are verified with",
+        ),
+    ] {
+        api.add(
+            operation([Method::GET], path, summary)
+                .bare::<serde_json::Value>(StatusCode::OK, "A JSON Web Key Set (RFC 7517)"),
+        );
+    }
 }

@@ -1,0 +1,25 @@
+//! The API's description of itself.
+
+use crate::world::in_world;
+
+#[test]
+fn the_description_is_served_for_programs_and_as_a_page() {
+    in_world(async |world| {
+        let document = world.get("/api/openapi.json").expect(200).await;
+        assert_eq!(document.headers["content-type"], "application/json");
+        assert_eq!(document.json()["openapi"], "3.1.0");
+
+        for path in ["/api/docs/", "/api/docs"] {
+            let page = world.get(path).expect(200).await;
+            assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
+            let html = page.text();
+            assert!(html.contains("<base href=\"/api/docs/\">"), "{html}");
+            for file in html.split('"').filter_map(|part| part.strip_prefix("./")) {
+                world.get(&format!("/api/docs/{file}")).expect(200).await;
+            }
+        }
+        let set_up = world.get("/api/docs/swagger-initializer.js").expect(200).await;
+        assert!(set_up.text().contains("/api/openapi.json"), "{}", set_up.text());
+        world.get("/api/docs/nothing.js").expect(404).await;
+    });
+}
