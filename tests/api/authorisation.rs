@@ -36,6 +36,9 @@ const MATRIX: &str = "
     GET   /api/v1/user/{user_id}                      in     in       in    in     in    in
     GET   /api/v1/user/me                             401    in       in    in     in    403
     PATCH /api/v1/user/me                             401    in       in    in     in    403
+    GET   /api/v1/user                                401    403      403   403    in    403
+    GET   /api/root/user/{user_id}                    401    403      403   403    in    403
+    PATCH /api/root/user/{user_id}                    401    403      403   403    in    403
 
     GET   /api/product                                in     in       in    in     in    in
     GET   /api/products                               in     in       in    in     in    in

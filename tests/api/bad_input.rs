@@ -28,6 +28,7 @@ enum Who {
     Buyer,
     Seller,
     Service,
+    Administrator,
 }
 
 /// A field, by the name that `error.fields` gives it.
@@ -206,6 +207,18 @@ fn account_forms(buyer: &Member<'_>, new_email: &str, captcha: &str) -> Vec<Form
                 &["PATCH /api/v1/user/me"],
                 json!({"username": &uuid_text()[..20], "address": "3号楼"}),
                 vec![optional("username", name()), optional("address", text(0, 200))],
+            )
+        },
+        Form {
+            who: Who::Administrator,
+            ..form(
+                &["PATCH /api/root/user/{user_id}"],
+                json!({"username": &uuid_text()[..20], "status": 0, "privilege": 0}),
+                vec![
+                    optional("username", name()),
+                    optional("status", whole(2)),
+                    optional("privilege", whole(2)),
+                ],
             )
         },
     ]
@@ -417,6 +430,7 @@ struct Stage<'a> {
     platform: &'a Platform,
     buyer: Member<'a>,
     seller: Member<'a>,
+    administrator: Member<'a>,
     offered: Product,
     order: Value,
     payment: Value,
@@ -433,6 +447,7 @@ impl<'a> Stage<'a> {
             platform,
             buyer,
             seller,
+            administrator: inside::administrator(world, platform).await,
             offered,
             order,
             payment,
@@ -465,6 +480,7 @@ impl<'a> Stage<'a> {
             Who::Buyer => ask.bearer(&self.buyer.token),
             Who::Seller => ask.bearer(&self.seller.token),
             Who::Service => ask.bearer(service),
+            Who::Administrator => ask.bearer(&self.administrator.token),
         }
     }
 
@@ -729,6 +745,11 @@ fn is_internal(route: &str) -> bool {
     route.contains("/internal/") || route.ends_with("-stock") || route == "POST /api/notifications"
 }
 
+/// Routes for administrators.
+fn is_for_administrators(route: &str) -> bool {
+    route.contains("/root/")
+}
+
 #[test]
 fn what_is_no_id_in_a_path_leads_nowhere() {
     in_world(async |world| {
@@ -754,6 +775,8 @@ fn what_is_no_id_in_a_path_leads_nowhere() {
             let key = format!("{} {}", route.method, route.path);
             let token = if is_internal(&key) {
                 &service
+            } else if is_for_administrators(&key) {
+                &stage.administrator.token
             } else {
                 &stage.buyer.token
             };

@@ -9,6 +9,7 @@ use cfmp::Platform;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::inside;
 use crate::world::{Member, PASSWORD, Product, World, in_world, uuid_text};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -103,6 +104,11 @@ impl Flows<'_> {
             .post("/api/auth/verify-token/", &json!({"token": buyer.token}))
             .expect(200)
             .await;
+        let administrator = inside::administrator(self.world, self.platform).await;
+        let path = format!("/api/root/user/{}/", buyer.id);
+        let rename = json!({"username": &uuid_text()[..20]});
+        administrator.ask("PATCH", &path).json(&rename).expect(200).await;
+        administrator.get("/api/v1/user/").expect(200).await;
         let captcha = json!({"scene": "register", "email": format!("{}@cfmp.test", uuid_text())});
         self.world.post("/api/v1/captcha/", &captcha).expect(200).await;
         self.world.post("/api/v1/captcha/", &captcha).expect(400).await;

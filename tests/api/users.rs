@@ -6,6 +6,7 @@ use cfmp::Options;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+use crate::inside;
 use crate::world::{Ask, Member, PASSWORD, World, in_world, in_world_with, uuid_text};
 
 const REGISTER: &str = "/api/v1/auth/register/";
@@ -655,15 +656,227 @@ fn the_published_keys_are_public_only() {
         for path in ["/.well-known/jwks.json", "/.well-known/service-jwks.json"] {
             let answer = world.get(path).expect(200).await;
             let caching: Vec<_> = answer.headers.get_all("cache-control").iter().collect();
-            assert_eq!(caching, ["public, max-age=300"]);
+            assert_eq!(caching, ["public, max-age=60"]);
             let set = answer.json();
             let keys = set["keys"].as_array().unwrap();
             assert_eq!(keys.len(), 1);
+            let is_of_users = !path.contains("service");
+            assert_eq!(set["revoked"], if is_of_users { json!([]) } else { json!(null) });
             assert_eq!((&keys[0]["kty"], &keys[0]["crv"]), (&json!("OKP"), &json!("Ed25519")));
             assert!(keys[0]["kid"].is_string() && keys[0].get("d").is_none(), "{set}");
             ids.push(keys[0]["kid"].clone());
         }
         assert_ne!(ids[0], ids[1]);
+    });
+}
+
+/// A user token lasted for its whole day, whatever was decided about its user.
+#[test]
+fn a_ban_ends_log_ins_everywhere_within_two_minutes_and_a_pardon_lets_him_log_in_again() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let administrator = inside::administrator(world, platform).await;
+        let (member, other) = (world.member("member").await, world.member("other").await);
+        let path = format!("/api/root/user/{}/", member.id);
+        let manage = async |wish: Value| administrator.ask("PATCH", &path).json(&wish).expect(200).await.data();
+        let verify = async || world.post(VERIFY, &json!({"token": member.token})).send().await;
+        member.get("/api/orders/").expect(200).await;
+
+        assert_eq!(manage(json!({"status": 1})).await["status"], 1);
+        let refused = verify().await;
+        assert_eq!(
+            (refused.status.as_u16(), &refused.json()["fail_code"]),
+            (401, &json!("BANNED"))
+        );
+        assert_eq!(refused.json()["valid"], false);
+        patch(&member, json!({"address": "3号楼"})).expect(401).await;
+        world
+            .post(LOGIN, &json!({"email": member.email, "password": PASSWORD}))
+            .expect(401)
+            .await;
+
+        // Every function hears of it with the keys that it fetches anyway.
+        world.advance(Duration::from_secs(121)).await;
+        for path in [ME, "/api/orders/", "/api/notifications/"] {
+            assert_eq!(member.get(path).expect(401).await.kind(), "unauthenticated", "{path}");
+        }
+        other.get("/api/orders/").expect(200).await;
+
+        assert_eq!(manage(json!({"status": 0})).await["status"], 0);
+        let refused = verify().await;
+        assert_eq!(
+            (refused.status.as_u16(), &refused.json()["fail_code"]),
+            (401, &json!("TOKEN_REVOKED"))
+        );
+        let again = world.log_in(&member.email).await;
+        again.get("/api/orders/").expect(200).await;
+        world.post(VERIFY, &json!({"token": again.token})).expect(200).await;
+
+        // A revocation is told as long as a token of then could still be valid.
+        let told = async || world.get("/.well-known/jwks.json").expect(200).await.json()["revoked"].clone();
+        assert_eq!(told().await[0]["user_uuid"], json!(member.id));
+        world.advance(Duration::from_secs(25 * 60 * 60)).await;
+        assert_eq!(told().await, json!([]));
+    });
+}
+
+#[test]
+fn an_administrator_appoints_renames_and_demotes_others_and_never_himself() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let administrator = inside::administrator(world, platform).await;
+        let (member, other) = (world.member("member").await, world.member("other").await);
+        let root = |member: &Member<'_>| format!("/api/root/user/{}/", member.id);
+        let path = root(&member);
+
+        let shown = administrator.get(&path).expect(200).await;
+        assert_eq!(shown.json()["code"], 200);
+        let mut members: Vec<_> = shown.data().as_object().unwrap().keys().cloned().collect();
+        members.sort();
+        let expected = [
+            "avatar",
+            "created_at",
+            "email",
+            "privilege",
+            "status",
+            "user_id",
+            "username",
+        ];
+        assert_eq!(members, expected);
+        administrator.get(path.trim_end_matches('/')).expect(200).await;
+
+        let name = uuid_text()[..20].to_owned();
+        let wish = json!({"username": name, "privilege": 1, "email": "x@cfmp.test", "password_hash": "x"});
+        let managed = administrator.ask("PATCH", &path).json(&wish).expect(200).await.data();
+        assert_eq!(
+            (&managed["username"], &managed["privilege"], &managed["email"]),
+            (&json!(name), &json!(1), &json!(member.email))
+        );
+        assert_eq!(administrator.get(&path).expect(200).await.data(), managed);
+        let taken = administrator
+            .ask("PATCH", &root(&other))
+            .json(&json!({"username": name}))
+            .expect(400)
+            .await;
+        assert_eq!(taken.json()["fail_code"], "USER_EXIST");
+
+        // Appointed from the next log-in on; demoted, that log-in ends.
+        member.get(&path).expect(403).await;
+        let appointed = world.log_in(&member.email).await;
+        appointed.get(&path).expect(200).await;
+        for wish in [json!({"privilege": 0}), json!({"status": 1})] {
+            let refused = appointed.ask("PATCH", &path).json(&wish).expect(403).await;
+            assert_eq!(refused.kind(), "forbidden", "{wish}");
+        }
+        let himself = json!({"privilege": 1, "status": 0, "username": &uuid_text()[..20]});
+        appointed.ask("PATCH", &path).json(&himself).expect(200).await;
+        administrator
+            .ask("PATCH", &path)
+            .json(&json!({"privilege": 0}))
+            .expect(200)
+            .await;
+        let refused = appointed
+            .ask("PATCH", &root(&other))
+            .json(&json!({"status": 1}))
+            .expect(401)
+            .await;
+        assert_eq!(
+            refused.json()["fail_code"],
+            "TOKEN_REVOKED",
+            "at once where accounts are changed"
+        );
+        world.advance(Duration::from_secs(121)).await;
+        appointed.get(&path).expect(401).await;
+
+        let nobody = "/api/root/user/00000000-0000-4000-8000-000000000000/";
+        administrator.get(nobody).expect(404).await;
+        administrator
+            .ask("PATCH", nobody)
+            .json(&json!({"status": 1}))
+            .expect(404)
+            .await;
+    });
+}
+
+#[test]
+fn administrators_look_through_all_accounts() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let administrator = inside::administrator(world, platform).await;
+        let mut people = Vec::new();
+        for name in ["Zhang", "zhang", "li"] {
+            world.advance(Duration::from_secs(1)).await;
+            people.push(world.member(name).await);
+        }
+        set_user(world, &people[2], "status", "banned").await;
+        let list = async |query: &str| {
+            administrator
+                .get(&format!("/api/v1/user/{query}"))
+                .expect(200)
+                .await
+                .json()
+        };
+        let ids = |list: &Value| -> Vec<String> {
+            let results = list["results"].as_array().unwrap();
+            results
+                .iter()
+                .map(|user| user["user_id"].as_str().unwrap().to_owned())
+                .collect()
+        };
+        let id = |position: usize| people[position].id.clone();
+
+        let all = list("").await;
+        assert_eq!(
+            ids(&all),
+            [id(2), id(1), id(0), administrator.id.clone()],
+            "newest first"
+        );
+        assert_eq!(
+            (&all["count"], &all["total_pages"], &all["current_page"]),
+            (&json!(4), &json!(1), &json!(1))
+        );
+        assert_eq!(all["data"], json!({"results": all["results"], "count": 4}));
+        assert_eq!(all["links"], json!({"next": null, "previous": null}));
+        let shown = &all["results"][0];
+        assert_eq!(
+            (&shown["email"], &shown["status"], &shown["privilege"]),
+            (&json!(people[2].email), &json!(1), &json!(0))
+        );
+        assert!(shown.get("address").is_none() && !all.to_string().contains("argon2"));
+
+        assert_eq!(ids(&list("?username=zhang").await), [id(1), id(0)]);
+        assert_eq!(ids(&list("?status=1").await), [id(2)]);
+        assert_eq!(ids(&list("?privilege=1").await), [administrator.id.clone()]);
+        assert_eq!(
+            ids(&list("?privilege=0&status=0&username=&page=").await),
+            [id(1), id(0)]
+        );
+        let second = list("?page=2&page_size=3").await;
+        assert_eq!(
+            (ids(&second), &second["count"]),
+            (vec![administrator.id.clone()], &json!(4))
+        );
+        let previous = second["links"]["previous"].as_str().unwrap();
+        assert_eq!(
+            ids(&administrator.get(previous).expect(200).await.json()),
+            [id(2), id(1), id(0)]
+        );
+        assert_eq!(ids(&list("?page=9").await), [""; 0]);
+        for (query, field) in [
+            ("?page=0", "page"),
+            ("?status=2", "status"),
+            ("?privilege=x", "privilege"),
+            ("?username=%00", "username"),
+        ] {
+            let refused = administrator
+                .get(&format!("/api/v1/user/{query}"))
+                .expect(400)
+                .await
+                .json();
+            assert!(refused["error"]["fields"][field].is_string(), "{query}: {refused}");
+        }
+        people[0].get("/api/v1/user/").expect(403).await;
+        world.get("/api/v1/user/").expect(401).await;
     });
 }
 

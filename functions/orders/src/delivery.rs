@@ -1,18 +1,13 @@
 //! Where an order goes: personal data, sealed at rest.
 //!
-//! AES-256-GCM with the order's UUID as associated data, so that sealed text can not be moved to another order. The
-//! stored text names its key, so that a new key can come into use while older orders stay readable.
+//! Sealed text belongs to its order's UUID, so that it can not be moved to another order; see `keys::sealing`.
 
 use std::fmt;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::digest;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use cloud::settings::SettingError;
 use cloud::{Cloud, StartError};
 use kernel::{OrderId, Text};
-use keys::Seed;
+use keys::{Seed, SeedError};
 use serde::{Deserialize, Serialize};
 
 /// What the buyer tells about himself. Never logged, never in events.
@@ -32,7 +27,7 @@ pub struct Particulars {
     pub remark: Option<Text<0, 500>>,
 }
 
-/// Sealed particulars: `<key id>.<base64 of nonce and ciphertext>`.
+/// Sealed particulars.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SealedParticulars(String);
@@ -69,9 +64,8 @@ pub enum SealError {
 }
 
 /// Seals and opens particulars.
-pub struct Seal {
-    keys: Vec<(String, LessSafeKey)>,
-}
+#[derive(Debug)]
+pub struct Seal(keys::Seal);
 
 impl Seal {
     /// Reads the secret named by `SEALING_SECRET`.
@@ -80,28 +74,17 @@ impl Seal {
     /// [`StartError`].
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
         let seed: Seed = cloud.secret("SEALING_SECRET").await?;
-        Self::derive(&seed).map_err(|reason| {
+        Self::derive(&seed).map_err(|error| {
             SettingError::Wrong {
                 name: "SEALING_SECRET",
-                reason,
+                reason: error.to_string(),
             }
             .into()
         })
     }
 
-    fn derive(seed: &Seed) -> Result<Self, String> {
-        let keys = seed
-            .keys("order-particulars")
-            .map_err(|error| error.to_string())?
-            .iter()
-            .map(|bytes| {
-                let key = UnboundKey::new(&AES_256_GCM, bytes).map_err(|error| error.to_string())?;
-                let hash = digest::digest(&digest::SHA256, bytes);
-                let id = hash.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-                Ok((id, LessSafeKey::new(key)))
-            })
-            .collect::<Result<_, String>>()?;
-        Ok(Self { keys })
+    fn derive(seed: &Seed) -> Result<Self, SeedError> {
+        keys::Seal::derive(seed, "order-particulars").map(Self)
     }
 
     /// Seals the particulars of an order with the newest key.
@@ -109,20 +92,11 @@ impl Seal {
     /// # Errors
     /// [`SealError::Broken`] when the cipher refuses, which it does for no input of ours.
     pub fn seal(&self, order: OrderId, particulars: &Particulars) -> Result<SealedParticulars, SealError> {
-        let (id, key) = self.keys.first().ok_or(SealError::UnknownKey(order))?;
-        let mut nonce = [0; NONCE_LEN];
-        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| SealError::Broken(order))?;
-        let mut text = serde_json::to_vec(particulars).map_err(|_| SealError::Broken(order))?;
-        key.seal_in_place_append_tag(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::from(order.uuid().as_bytes()),
-            &mut text,
-        )
-        .map_err(|_| SealError::Broken(order))?;
-        Ok(SealedParticulars(format!(
-            "{id}.{}",
-            BASE64.encode([&nonce[..], &text].concat())
-        )))
+        let text = serde_json::to_vec(particulars).map_err(|_| SealError::Broken(order))?;
+        self.0
+            .seal(order.uuid().as_bytes(), text)
+            .map(SealedParticulars)
+            .map_err(|error| SealError::of(order, error))
     }
 
     /// Opens the particulars of an order.
@@ -130,26 +104,20 @@ impl Seal {
     /// # Errors
     /// [`SealError`].
     pub fn open(&self, order: OrderId, sealed: &SealedParticulars) -> Result<Particulars, SealError> {
-        let (id, text) = sealed.0.split_once('.').ok_or(SealError::Broken(order))?;
-        let (_, key) = self
-            .keys
-            .iter()
-            .find(|(known, _)| known == id)
-            .ok_or(SealError::UnknownKey(order))?;
-        let bytes = BASE64.decode(text).map_err(|_| SealError::Broken(order))?;
-        let (nonce, ciphertext) = bytes.split_at_checked(NONCE_LEN).ok_or(SealError::Broken(order))?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Broken(order))?;
-        let mut ciphertext = ciphertext.to_vec();
-        let text = key
-            .open_in_place(nonce, Aad::from(order.uuid().as_bytes()), &mut ciphertext)
-            .map_err(|_| SealError::Broken(order))?;
-        serde_json::from_slice(text).map_err(|_| SealError::Broken(order))
+        let text = self
+            .0
+            .open(order.uuid().as_bytes(), &sealed.0)
+            .map_err(|error| SealError::of(order, error))?;
+        serde_json::from_slice(&text).map_err(|_| SealError::Broken(order))
     }
 }
 
-impl fmt::Debug for Seal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.keys.iter().map(|(id, _)| id)).finish()
+impl SealError {
+    fn of(order: OrderId, error: keys::SealError) -> Self {
+        match error {
+            keys::SealError::UnknownKey => Self::UnknownKey(order),
+            keys::SealError::Broken => Self::Broken(order),
+        }
     }
 }
 

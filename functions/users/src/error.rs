@@ -1,6 +1,7 @@
 //! What can go wrong with accounts, and how callers read it.
 
 use http_function::{Problem, StatusCode};
+use keys::SealError;
 use tables::TableError;
 
 use crate::captcha::{NoRandomness, TRIES};
@@ -60,6 +61,12 @@ pub enum UserError {
     /// An administrator closed the account.
     #[error("the account is banned")]
     Banned,
+    /// His log-ins were ended after the token was issued.
+    #[error("the log-in was ended")]
+    LoggedOut,
+    /// An administrator wants to ban or demote himself.
+    #[error("one's own status and privilege stay")]
+    OwnAccount,
     /// No such account.
     #[error("there is no such user")]
     NotFound,
@@ -72,6 +79,9 @@ pub enum UserError {
     /// The machine has no random numbers.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// An address can not be sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// A table failed.
     #[error(transparent)]
     Table(#[from] TableError),
@@ -127,6 +137,9 @@ impl From<UserError> for Problem {
             UserError::WrongCredentials => refused("PASSWORD_ERROR", "邮箱或密码错误"),
             UserError::TooManyAttempts => refused("TOO_MANY_ATTEMPTS", "登录失败次数过多，请15分钟后再试"),
             UserError::Banned => Problem::new(StatusCode::UNAUTHORIZED, "banned", "用户已被封禁").fail_code("BANNED"),
+            UserError::LoggedOut => Problem::new(StatusCode::UNAUTHORIZED, "logged-out", "登录已失效，请重新登录")
+                .fail_code("TOKEN_REVOKED"),
+            UserError::OwnAccount => Problem::forbidden("Nobody bans or demotes himself; ask another administrator."),
             UserError::NotFound => Problem::not_found("user"),
             UserError::ChangedMeanwhile => Problem::conflict(
                 "changed-meanwhile",
@@ -135,6 +148,7 @@ impl From<UserError> for Problem {
             UserError::Mail(error) => Problem::unavailable(error).fail_code("SEND_FAILED"),
             UserError::Hash(error) => Problem::internal(error),
             UserError::Randomness(error) => Problem::internal(error),
+            UserError::Seal(error) => Problem::internal(error),
             UserError::Table(error) => error.into(),
         }
     }

@@ -1,6 +1,6 @@
 //! The tables of accounts. The only file that knows their attributes.
 //!
-//! - `users`, by `user_uuid`: the accounts.
+//! - `users`, by `user_uuid`: the accounts. The index `by-roll` lists them all, `revoked` those whose log-ins were ended.
 //! - `logins`, by `login`: `email#...` and `username#...` lead to the account that has them, so that no two accounts
 //!   can; `attempts#...` counts the log-ins of an e-mail address, whether or not it has an account.
 //! - `captchas`, by `captcha`, which is the address: what was sent to it last.
@@ -8,16 +8,20 @@
 use std::time::Duration;
 
 use cloud::{Cloud, StartError};
+use futures::future::try_join_all;
 use kernel::{Timestamp, UserId};
-use keys::Privilege;
+use keys::user_token::LIFETIME;
+use keys::{Privilege, Revocation};
 use serde::{Deserialize, Serialize};
-use tables::{Key, Table, TableError, Transaction, Update, WhenConditionFails};
+use tables::{Key, Query, Table, TableError, Transaction, Update, WhenConditionFails};
 
 use crate::UserError;
+use crate::address::SealedAddress;
 use crate::captcha::{Captcha, Code, ONE_IN, Scene, TRIES};
 use crate::email::Email;
 use crate::password::PasswordHash;
-use crate::user::{Address, Status, User, Username};
+use crate::roll::Entry;
+use crate::user::{Status, User, Username};
 
 /// How many log-ins of one address may fail within [`ATTEMPTS_WITHIN`].
 pub const ATTEMPTS: i64 = 10;
@@ -26,6 +30,13 @@ pub const ATTEMPTS_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// How long a captcha is remembered after it was sent, so that a late one is told to be late.
 const REMEMBERED_FOR: Duration = Duration::from_secs(60 * 60);
+
+/// On how many partitions of the index `by-roll` accounts are spread: a look at the roll reads all of them side by side.
+const ROLLS: u8 = 8;
+
+fn roll(user: UserId) -> String {
+    (user.uuid().as_bytes()[15] % ROLLS).to_string()
+}
 
 #[derive(Serialize, Deserialize)]
 struct UserRow {
@@ -38,9 +49,39 @@ struct UserRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     avatar: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    address: Option<Address>,
+    sealed_address: Option<SealedAddress>,
     created_at: Timestamp,
     version: u64,
+    /// Partition of the index `by-roll`.
+    roll: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<Timestamp>,
+    /// Partition of the sparse index `revoked`; there are few bans a day, so one is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revoked: Option<Revoked>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Revoked {
+    Tokens,
+}
+
+/// What the index `by-roll` holds of an account.
+#[derive(Deserialize)]
+struct RollRow {
+    user_uuid: UserId,
+    username: Username,
+    status: Status,
+    privilege: PrivilegeWord,
+    created_at: Timestamp,
+}
+
+/// What the index `revoked` holds of an account.
+#[derive(Deserialize)]
+struct RevokedRow {
+    user_uuid: UserId,
+    revoked_at: Timestamp,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -48,6 +89,15 @@ struct UserRow {
 enum PrivilegeWord {
     Member,
     Administrator,
+}
+
+impl From<PrivilegeWord> for Privilege {
+    fn from(word: PrivilegeWord) -> Self {
+        match word {
+            PrivilegeWord::Member => Self::Member,
+            PrivilegeWord::Administrator => Self::Administrator,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,6 +120,14 @@ struct CaptchaRow {
 /// Reads accounts.
 #[derive(Debug)]
 pub struct ReadUsers(Table);
+
+/// Reads the roll of all accounts, and whole accounts by the page.
+#[derive(Debug)]
+pub struct ReadRoll(Table);
+
+/// Reads which log-ins were ended.
+#[derive(Debug)]
+pub struct ReadRevocations(Table);
 
 /// Reads and changes accounts, their names included.
 #[derive(Debug)]
@@ -113,6 +171,68 @@ impl ReadUsers {
     pub async fn find(&self, id: UserId) -> Result<Option<User>, UserError> {
         let row: Option<UserRow> = self.0.find(&user_key(id)).await?;
         Ok(row.map(User::from))
+    }
+}
+
+impl ReadRoll {
+    /// Reads `USERS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] when it is not set.
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Table::from_env(cloud, "USERS_TABLE").map(Self)
+    }
+
+    /// Every account, as far as looking for it needs: all partitions of the roll side by side, in one round trip up to
+    /// some 50 000 accounts.
+    ///
+    /// # Errors
+    /// [`UserError::Table`].
+    pub async fn entries(&self) -> Result<Vec<Entry>, UserError> {
+        let rolls = (0..ROLLS).map(|roll| self.0.query::<RollRow>(Query::partition(Some("by-roll"), "roll", roll)));
+        let rows = try_join_all(rolls).await?;
+        Ok(rows.into_iter().flatten().map(Entry::from).collect())
+    }
+
+    /// The accounts of `ids` (at most 100), in this order; absent ones are left out.
+    ///
+    /// # Errors
+    /// [`UserError::Table`].
+    pub async fn find_all(&self, ids: &[UserId]) -> Result<Vec<User>, UserError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut rows: Vec<UserRow> = self.0.find_all(ids.iter().copied().map(user_key).collect()).await?;
+        rows.sort_by_key(|row| ids.iter().position(|id| *id == row.user_uuid));
+        Ok(rows.into_iter().map(User::from).collect())
+    }
+}
+
+impl ReadRevocations {
+    /// Reads `USERS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] when it is not set.
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Table::from_env(cloud, "USERS_TABLE").map(Self)
+    }
+
+    /// Whose log-ins were ended while a token of then can still be valid at `now`.
+    ///
+    /// # Errors
+    /// [`UserError::Table`].
+    pub async fn still_to_be_told(&self, now: Timestamp) -> Result<Vec<Revocation>, UserError> {
+        // Clocks of two hosts may differ by some seconds.
+        let since = now.minus(LIFETIME + Duration::from_secs(60));
+        let recent = Query::partition(Some("revoked"), "revoked", "tokens").at_least("revoked_at", since.millis());
+        let rows: Vec<RevokedRow> = self.0.query(recent).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Revocation {
+                user_uuid: row.user_uuid,
+                until: row.revoked_at.seconds(),
+            })
+            .collect())
     }
 }
 
@@ -441,6 +561,18 @@ fn captcha_key(email: &Email) -> Key {
     Key::of("captcha", email.as_str())
 }
 
+impl From<RollRow> for Entry {
+    fn from(row: RollRow) -> Self {
+        Self {
+            id: row.user_uuid,
+            username: row.username,
+            status: row.status,
+            privilege: row.privilege.into(),
+            created_at: row.created_at,
+        }
+    }
+}
+
 impl From<UserRow> for User {
     fn from(row: UserRow) -> Self {
         Self {
@@ -449,12 +581,10 @@ impl From<UserRow> for User {
             email: row.email,
             password: row.password_hash,
             status: row.status,
-            privilege: match row.privilege {
-                PrivilegeWord::Member => Privilege::Member,
-                PrivilegeWord::Administrator => Privilege::Administrator,
-            },
+            privilege: row.privilege.into(),
             avatar: row.avatar,
-            address: row.address,
+            address: row.sealed_address,
+            revoked_at: row.revoked_at,
             created_at: row.created_at,
             version: row.version,
         }
@@ -474,9 +604,12 @@ impl From<&User> for UserRow {
                 Privilege::Administrator => PrivilegeWord::Administrator,
             },
             avatar: user.avatar.clone(),
-            address: user.address.clone(),
+            sealed_address: user.address.clone(),
             created_at: user.created_at,
             version: user.version,
+            roll: roll(user.id),
+            revoked_at: user.revoked_at,
+            revoked: user.revoked_at.map(|_| Revoked::Tokens),
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use kernel::{Text, Timestamp, UserId};
+use kernel::{Timestamp, UserId};
 use keys::Privilege;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use crate::UserError;
+use crate::address::SealedAddress;
 use crate::email::Email;
 use crate::password::PasswordHash;
 
@@ -25,9 +27,6 @@ pub enum UsernameError {
     #[error("must have 1 to 30 visible characters")]
     Length,
 }
-
-/// Where somebody lives, to fill in when he orders: at most 200 characters.
-pub type Address = Text<0, 200>;
 
 /// Whether an account can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +56,9 @@ pub struct User {
     /// URL of his picture.
     pub avatar: Option<String>,
     /// Where he lives.
-    pub address: Option<Address>,
+    pub address: Option<SealedAddress>,
+    /// When his log-ins were ended: tokens issued until then prove nothing any more.
+    pub revoked_at: Option<Timestamp>,
     /// When the account was made.
     pub created_at: Timestamp,
     /// Counts the changes.
@@ -77,26 +78,77 @@ impl User {
             privilege: Privilege::Member,
             avatar: None,
             address: None,
+            revoked_at: None,
             created_at: now,
             version: 1,
         }
     }
 
-    /// The user with another name, address, or both. An empty address is none.
+    /// The user with another name, address (`Some(None)`: none), or both.
     #[must_use]
-    pub fn changed(&self, username: Option<Username>, address: Option<Address>) -> Self {
+    pub fn changed(&self, username: Option<Username>, address: Option<Option<SealedAddress>>) -> Self {
         let mut changed = self.clone();
         if let Some(username) = username {
             changed.username = username;
         }
         if let Some(address) = address {
-            changed.address = Some(address).filter(|address| !address.is_empty());
+            changed.address = address;
         }
-        if changed != *self {
-            changed.version += 1;
-        }
-        changed
+        changed.counted_after(self)
     }
+
+    /// The user as the administrator `by` wants him. A ban and the loss of a privilege end his log-ins.
+    ///
+    /// # Errors
+    /// [`UserError::OwnAccount`]: who could ban or demote himself could leave the market without administrators.
+    pub fn managed(&self, wish: Management, by: UserId, now: Timestamp) -> Result<Self, UserError> {
+        let mut managed = self.clone();
+        managed.username = wish.username.unwrap_or(managed.username);
+        managed.status = wish.status.unwrap_or(self.status);
+        managed.privilege = wish.privilege.unwrap_or(self.privilege);
+        if by == self.id && (managed.status, managed.privilege) != (self.status, self.privilege) {
+            return Err(UserError::OwnAccount);
+        }
+        let is_banned = self.status == Status::Normal && managed.status == Status::Banned;
+        let is_demoted = self.privilege == Privilege::Administrator && managed.privilege == Privilege::Member;
+        if is_banned || is_demoted {
+            managed.revoked_at = Some(now);
+        }
+        Ok(managed.counted_after(self))
+    }
+
+    /// Whether a token that was issued at `issued_at` (to the second) still logs him in.
+    ///
+    /// # Errors
+    /// [`UserError::Banned`], [`UserError::LoggedOut`].
+    pub fn admits(&self, issued_at: Timestamp) -> Result<(), UserError> {
+        if self.status == Status::Banned {
+            return Err(UserError::Banned);
+        }
+        if self.revoked_at.is_some_and(|at| issued_at.seconds() <= at.seconds()) {
+            return Err(UserError::LoggedOut);
+        }
+        Ok(())
+    }
+
+    /// One change is one version.
+    fn counted_after(mut self, before: &Self) -> Self {
+        if self != *before {
+            self.version = before.version + 1;
+        }
+        self
+    }
+}
+
+/// What an administrator changes of an account; what he does not name stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Management {
+    /// The shown name.
+    pub username: Option<Username>,
+    /// Whether the account can be used.
+    pub status: Option<Status>,
+    /// What its user may do.
+    pub privilege: Option<Privilege>,
 }
 
 impl Status {
@@ -191,18 +243,19 @@ mod tests {
         );
     }
 
+    fn sealed(text: &str) -> SealedAddress {
+        serde_json::from_value(serde_json::json!(text)).unwrap()
+    }
+
     #[test]
     fn a_change_changes_what_is_named_and_counts_once() {
         let user = zhang_san();
         assert_eq!(user.changed(None, None), user);
-        assert_eq!(
-            user.changed(Some(user.username.clone()), Some("".parse().unwrap())),
-            user
-        );
+        assert_eq!(user.changed(Some(user.username.clone()), Some(None)), user);
 
-        let moved = user.changed(None, Some("3号楼 101".parse().unwrap()));
-        assert_eq!((moved.version, moved.address.as_deref()), (2, Some("3号楼 101")));
-        let renamed = moved.changed(Some("lisi".parse().unwrap()), Some("".parse().unwrap()));
+        let moved = user.changed(None, Some(Some(sealed("x"))));
+        assert_eq!((moved.version, &moved.address), (2, &Some(sealed("x"))));
+        let renamed = moved.changed(Some("lisi".parse().unwrap()), Some(None));
         assert_eq!(
             (renamed.version, renamed.username.as_str(), renamed.address.clone()),
             (3, "lisi", None)
@@ -211,5 +264,67 @@ mod tests {
             (renamed.privilege, renamed.status, renamed.email),
             (user.privilege, user.status, user.email)
         );
+    }
+
+    /// Every status and privilege against every wish, by another administrator and by himself.
+    #[test]
+    fn an_administrator_changes_others_and_what_is_taken_away_ends_log_ins() {
+        let now = Timestamp::from_millis(5_000);
+        let statuses = [Status::Normal, Status::Banned];
+        let privileges = [Privilege::Member, Privilege::Administrator];
+        for (status, privilege) in statuses.iter().flat_map(|s| privileges.iter().map(move |p| (*s, *p))) {
+            let user = User {
+                status,
+                privilege,
+                ..zhang_san()
+            };
+            for wanted_status in [None, Some(Status::Normal), Some(Status::Banned)] {
+                for wanted in [None, Some(Privilege::Member), Some(Privilege::Administrator)] {
+                    let wish = Management {
+                        username: None,
+                        status: wanted_status,
+                        privilege: wanted,
+                    };
+                    let after = user.managed(wish.clone(), UserId::random(), now).unwrap();
+                    assert_eq!(after.status, wanted_status.unwrap_or(status));
+                    assert_eq!(after.privilege, wanted.unwrap_or(privilege));
+                    let changes = (after.status, after.privilege) != (status, privilege);
+                    assert_eq!(after.version, user.version + u64::from(changes));
+                    let is_less =
+                        status.number() < after.status.number() || privilege.number() > after.privilege.number();
+                    assert_eq!(after.revoked_at, is_less.then_some(now), "{user:?} {wish:?}");
+                    let by_himself = user.managed(wish, user.id, now);
+                    assert_eq!(matches!(by_himself, Err(UserError::OwnAccount)), changes);
+                }
+            }
+        }
+        let user = zhang_san();
+        let renaming = Management {
+            username: Some("lisi".parse().unwrap()),
+            ..Management::default()
+        };
+        let renamed = user.managed(renaming, user.id, now).unwrap();
+        assert_eq!(
+            (renamed.username.as_str(), renamed.revoked_at, renamed.version),
+            ("lisi", None, 2)
+        );
+    }
+
+    #[test]
+    fn a_token_admits_until_its_user_is_banned_or_logged_out() {
+        let at = Timestamp::from_millis;
+        let user = User {
+            revoked_at: Some(at(5_900)),
+            ..zhang_san()
+        };
+        for (issued, admitted) in [(4_000, false), (5_000, false), (6_000, true)] {
+            assert_eq!(user.admits(at(issued)).is_ok(), admitted, "{issued}");
+        }
+        let banned = User {
+            status: Status::Banned,
+            ..user
+        };
+        assert!(matches!(banned.admits(at(9_000)), Err(UserError::Banned)));
+        assert!(zhang_san().admits(at(0)).is_ok());
     }
 }

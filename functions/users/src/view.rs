@@ -1,10 +1,17 @@
 //! The JSON that clients read.
 
-use http_function::Call;
-use kernel::{UserId, Zone};
-use serde::Serialize;
+use std::fmt::Display;
+use std::str::FromStr;
 
-use crate::user::User;
+use http_function::{Call, Problem};
+use kernel::{Page, Timestamp, UserId, Zone};
+use keys::{Privilege, Revocation, SigningKeys};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
+
+use crate::address::Address;
+use crate::roll::PrivilegeNumber;
+use crate::user::{Status, User};
 
 /// A user as everybody may see him. Never the e-mail address, never where he lives.
 #[derive(Debug, Serialize)]
@@ -24,6 +31,73 @@ pub struct OwnView {
     public: PublicView,
     email: String,
     address: String,
+}
+
+/// A user as administrators see him. Never where he lives.
+#[derive(Debug, Serialize)]
+pub struct ManagedView {
+    #[serde(flatten)]
+    public: PublicView,
+    email: String,
+}
+
+/// A list of users, in the shape of its own that the administration pages read.
+#[derive(Debug, Serialize)]
+pub struct RollView {
+    links: LinksView,
+    count: usize,
+    total_pages: usize,
+    current_page: u32,
+    results: Vec<ManagedView>,
+    data: RollDataView,
+}
+
+/// The neighbours of a page, where there are any.
+#[derive(Debug, Serialize)]
+pub struct LinksView {
+    next: Option<String>,
+    previous: Option<String>,
+}
+
+/// The same list once more, for clients that look for it one level down.
+#[derive(Debug, Serialize)]
+pub struct RollDataView {
+    results: Vec<ManagedView>,
+    count: usize,
+}
+
+/// Whom a token proves.
+#[derive(Debug, Serialize)]
+pub struct ProofView {
+    valid: bool,
+    user_uuid: UserId,
+    username: String,
+    privilege: u8,
+    /// When the token ends, in seconds since 1970.
+    exp: i64,
+}
+
+/// The answer to a registration.
+#[derive(Debug, Serialize)]
+pub struct RegistrationView {
+    success: bool,
+    user_id: UserId,
+}
+
+/// The answer to the wish for a captcha.
+#[derive(Debug, Serialize)]
+pub struct CaptchaView {
+    success: bool,
+    msg: &'static str,
+}
+
+/// The public keys of one kind of token (RFC 7517), and which user tokens prove nothing any more.
+#[derive(Debug, Serialize)]
+pub struct KeySetView {
+    #[serde(flatten)]
+    keys: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<Vec<Revocation>>,
 }
 
 /// The answer to a log-in.
@@ -54,15 +128,136 @@ impl PublicView {
 }
 
 impl OwnView {
-    /// What `user` sees of himself.
+    /// What `user`, who lives at `address`, sees of himself.
     #[must_use]
-    pub fn of(user: &User, call: &Call) -> Self {
+    pub fn of(user: &User, address: Address, zone: Zone) -> Self {
         Self {
-            public: PublicView::of(user, call.zone()),
+            public: PublicView::of(user, zone),
             email: user.email.as_str().to_owned(),
-            address: user.address.as_deref().unwrap_or_default().to_owned(),
+            address: address.into_string(),
         }
     }
+}
+
+impl ManagedView {
+    /// What administrators see of `user`.
+    #[must_use]
+    pub fn of(user: &User, zone: Zone) -> Self {
+        Self {
+            public: PublicView::of(user, zone),
+            email: user.email.as_str().to_owned(),
+        }
+    }
+}
+
+impl RollView {
+    /// A page of the roll.
+    #[must_use]
+    pub fn of(page: &Page<User>, call: &Call) -> Self {
+        let entries = || {
+            page.entries
+                .iter()
+                .map(|user| ManagedView::of(user, call.zone()))
+                .collect()
+        };
+        let url = |number| call.url_of_page(number);
+        Self {
+            links: LinksView {
+                next: page.next().map(url),
+                previous: page.previous().map(url),
+            },
+            count: page.count,
+            total_pages: page.total_pages(),
+            current_page: page.request.number(),
+            results: entries(),
+            data: RollDataView {
+                results: entries(),
+                count: page.count,
+            },
+        }
+    }
+}
+
+impl ProofView {
+    /// That `user` is logged in until `expires_at`.
+    #[must_use]
+    pub fn of(user: &User, expires_at: Timestamp) -> Self {
+        Self {
+            valid: true,
+            user_uuid: user.id,
+            username: user.username.as_str().to_owned(),
+            privilege: user.privilege.number(),
+            exp: expires_at.seconds(),
+        }
+    }
+}
+
+impl RegistrationView {
+    /// That `user` has an account now.
+    #[must_use]
+    pub fn of(user: UserId) -> Self {
+        Self {
+            success: true,
+            user_id: user,
+        }
+    }
+}
+
+impl CaptchaView {
+    /// That the captcha is on its way.
+    #[must_use]
+    pub fn sent() -> Self {
+        Self {
+            success: true,
+            msg: "发送成功",
+        }
+    }
+}
+
+impl KeySetView {
+    /// Those of user tokens, with the log-ins that were ended.
+    ///
+    /// # Errors
+    /// [`Problem::internal`] when they can not be written as JSON.
+    pub fn of_users(keys: &SigningKeys, revoked: Vec<Revocation>) -> Result<Self, Problem> {
+        Ok(Self {
+            revoked: Some(revoked),
+            ..Self::of_services(keys)?
+        })
+    }
+
+    /// Those of service tokens.
+    ///
+    /// # Errors
+    /// [`Problem::internal`] when they can not be written as JSON.
+    pub fn of_services(keys: &SigningKeys) -> Result<Self, Problem> {
+        Ok(Self {
+            keys: serde_json::to_value(keys.published()).map_err(Problem::internal)?,
+            revoked: None,
+        })
+    }
+}
+
+/// Reads `status`: 0 normal, 1 banned.
+///
+/// # Errors
+/// Refuses other numbers and other types.
+pub fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Status>, D::Error> {
+    number(deserializer)
+}
+
+/// Reads `privilege`: 0 member, 1 administrator.
+///
+/// # Errors
+/// Refuses other numbers and other types.
+pub fn privilege<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Privilege>, D::Error> {
+    Ok(number(deserializer)?.map(|PrivilegeNumber(privilege)| privilege))
+}
+
+fn number<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Option::<u64>::deserialize(deserializer)?
+        .map(|number| number.to_string().parse().map_err(de::Error::custom))
+        .transpose()
 }
 
 impl LoginView {

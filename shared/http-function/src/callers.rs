@@ -24,8 +24,9 @@ pub enum Caller {
     Unknown(String),
 }
 
-/// How long a fetched key set is used before it is fetched again.
-const KEEP: Duration = Duration::from_secs(10 * 60);
+/// How long a fetched key set is used before it is fetched again. It names the users whose log-ins were ended, so this is
+/// how long a ban takes to reach every function.
+const KEEP: Duration = Duration::from_secs(2 * 60);
 /// A key that is not in the set is looked for in a newer one, but not more often than this.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Time limit of a fetch.

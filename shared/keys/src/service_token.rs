@@ -179,6 +179,27 @@ mod tests {
     }
 
     #[test]
+    fn a_revocation_ends_the_tokens_issued_until_then_and_no_others() {
+        let users = UserTokens::derive(&seed("a")).unwrap();
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let (banned, other) = (UserId::random(), UserId::random());
+        let mut set = serde_json::to_value(users.keys().published()).unwrap();
+        set["revoked"] = serde_json::json!([{"user_uuid": banned, "until": now.seconds()}]);
+        let keys = KeySet::parse(&serde_json::to_vec(&set).unwrap()).unwrap();
+        let outcome = |id, at| {
+            let token = users.issue(id, "ann", Privilege::Member, at).unwrap();
+            User::verify(&token, &keys, user_token::ISSUER, at).map(|user| user.id)
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(outcome(banned, now.minus(second)), Err(TokenError::Revoked));
+        assert_eq!(outcome(banned, now), Err(TokenError::Revoked));
+        assert_eq!(outcome(banned, now.plus(second)), Ok(banned));
+        assert_eq!(outcome(other, now), Ok(other));
+        set["revoked"] = serde_json::json!("x");
+        assert!(KeySet::parse(&serde_json::to_vec(&set).unwrap()).is_err());
+    }
+
+    #[test]
     fn an_unsigned_or_foreign_algorithm_token_is_invalid() {
         use base64::Engine as _;
         let b64 = |json: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);

@@ -51,6 +51,8 @@ pub struct User {
     pub username: String,
     /// What he may do.
     pub privilege: Privilege,
+    /// When the token was issued, to the second.
+    pub issued_at: Timestamp,
     /// When the token ends.
     pub expires_at: Timestamp,
 }
@@ -110,10 +112,14 @@ impl User {
     /// [`TokenError`].
     pub fn verify(token: &str, keys: &KeySet, issuer: &str, now: Timestamp) -> Result<Self, TokenError> {
         let claims: Claims<Person> = keys.claims(token, issuer, AUDIENCE, now)?;
+        if keys.has_revoked(claims.kind.sub, claims.iat) {
+            return Err(TokenError::Revoked);
+        }
         Ok(Self {
             id: claims.kind.sub,
             username: claims.kind.username,
             privilege: Privilege::from_number(claims.kind.privilege),
+            issued_at: Timestamp::from_millis(claims.iat.saturating_mul(1000)),
             expires_at: Timestamp::from_millis(claims.exp.saturating_mul(1000)),
         })
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use kernel::Timestamp;
+use kernel::{Timestamp, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -21,12 +21,34 @@ pub enum TokenError {
     /// It was valid once.
     #[error("the token has expired")]
     Expired,
+    /// Its user was banned, or lost a privilege, after it was issued.
+    #[error("the token was revoked")]
+    Revoked,
+}
+
+/// What ends a user's log-ins before their time: tokens issued until then prove nothing any more.
+///
+/// Revocations are published with the keys of user tokens, in a member `revoked` of the JWK set (RFC 7517 lets others pass
+/// it over): functions fetch the set anyway, so a ban reaches all of them without a call more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// Whose tokens.
+    pub user_uuid: UserId,
+    /// Issued until this moment, in seconds since 1970.
+    pub until: i64,
 }
 
 /// The keys that tokens of one kind are verified with.
 pub struct KeySet {
     keys: HashMap<String, DecodingKey>,
     shared_secret: Option<DecodingKey>,
+    revoked: HashMap<UserId, i64>,
+}
+
+#[derive(Default, Deserialize)]
+struct Revoked {
+    #[serde(default)]
+    revoked: Vec<Revocation>,
 }
 
 /// What every token says, around what its kind says.
@@ -47,9 +69,10 @@ const LEEWAY_SECONDS: i64 = 5;
 
 impl KeySet {
     /// Reads a JWK set (RFC 7517). Keys other than Ed25519 with a `kid` are passed over: nothing of ours signs with them.
+    /// Its member `revoked`, where there is one, is a list of [`Revocation`]s.
     ///
     /// # Errors
-    /// [`TokenError::Invalid`] when it is no JWK set at all.
+    /// [`TokenError::Invalid`] when it is no JWK set at all, or its revocations can not be read.
     pub fn parse(json: &[u8]) -> Result<Self, TokenError> {
         let set: JwkSet = serde_json::from_slice(json).map_err(|_| TokenError::Invalid)?;
         let keys = set
@@ -57,9 +80,11 @@ impl KeySet {
             .iter()
             .filter_map(|key| Some((key.common.key_id.clone()?, DecodingKey::from_jwk(key).ok()?)))
             .collect();
+        let Revoked { revoked } = serde_json::from_slice(json).map_err(|_| TokenError::Invalid)?;
         Ok(Self {
             keys,
             shared_secret: None,
+            revoked: revoked.iter().map(|one| (one.user_uuid, one.until)).collect(),
         })
     }
 
@@ -69,7 +94,13 @@ impl KeySet {
         Self {
             keys: HashMap::new(),
             shared_secret: Some(DecodingKey::from_secret(secret)),
+            revoked: HashMap::new(),
         }
+    }
+
+    /// Whether a token of `user` that was issued at `issued_at` (seconds since 1970) was revoked since.
+    pub(crate) fn has_revoked(&self, user: UserId, issued_at: i64) -> bool {
+        self.revoked.get(&user).is_some_and(|until| issued_at <= *until)
     }
 
     pub(crate) fn claims<C: DeserializeOwned>(

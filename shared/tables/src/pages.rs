@@ -52,6 +52,16 @@ impl Query {
         self
     }
 
+    /// Only those whose numeric sort key `attribute` is at least `bound`; not together with [`Query::up_to`].
+    #[must_use]
+    pub fn at_least(mut self, attribute: &'static str, bound: i64) -> Self {
+        self.names.insert("#sort".to_owned(), attribute.to_owned());
+        self.values
+            .insert(":bound".to_owned(), AttributeValue::N(bound.to_string()));
+        self.condition.push_str(" AND #sort >= :bound");
+        self
+    }
+
     /// In this order of the sort key.
     #[must_use]
     pub fn in_order(mut self, order: Order) -> Self {

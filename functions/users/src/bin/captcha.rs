@@ -8,12 +8,12 @@ use std::sync::Arc;
 use cloud::{Cloud, StartError};
 use http_function::{Call, Problem, Reply, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
 use users::UserError;
 use users::captcha::{Captcha, Scene};
 use users::email::Email;
 use users::mail::Mailer;
 use users::table::Captchas;
+use users::view::CaptchaView;
 
 fn main() -> ExitCode {
     http_function::open(|cloud| async move { PostOffice::from_env(&cloud) }, send_captcha)
@@ -53,7 +53,7 @@ async fn send_captcha(office: Arc<PostOffice>, call: Call) -> Result<Reply, Prob
         }
         return Err(UserError::from(error).into());
     }
-    Reply::bare(StatusCode::OK, json!({"success": true, "msg": "发送成功"}))
+    Reply::bare(StatusCode::OK, CaptchaView::sent())
 }
 
 fn wanted(given: Request) -> Result<(Scene, Email), Problem> {

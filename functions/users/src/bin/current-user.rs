@@ -1,23 +1,40 @@
 //! `GET` and `PATCH /api/v1/user/me`: the logged-in user, as he sees and changes himself.
 //!
-//! Clients log out when this fails, so it reads the user's own row and nothing else.
+//! Clients log out when this fails, so it reads the user's own row and nothing else. A banned user sees that he is banned,
+//! until the ban has reached the key sets and ends his log-in; he changes nothing any more.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use cloud::{Cloud, StartError};
 use http_function::{Call, Method, Problem, Reply, StatusCode};
 use kernel::UserId;
 use serde::Deserialize;
 use users::UserError;
+use users::address::{Address, AddressSeal};
 use users::table::ChangeUsers;
-use users::user::{Address, User, Username};
+use users::user::{User, Username};
 use users::view::OwnView;
 
 /// How often a change is decided anew after another call changed the user at the same time.
 const ROUNDS: u8 = 3;
 
 fn main() -> ExitCode {
-    http_function::open(|cloud| async move { ChangeUsers::from_env(&cloud) }, current_user)
+    http_function::open(Desk::from_env, current_user)
+}
+
+struct Desk {
+    users: ChangeUsers,
+    seal: AddressSeal,
+}
+
+impl Desk {
+    async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            users: ChangeUsers::from_env(&cloud)?,
+            seal: AddressSeal::from_env(&cloud).await?,
+        })
+    }
 }
 
 /// Privilege, status and whatever else is sent are not read.
@@ -27,8 +44,8 @@ struct Change {
     address: Option<Address>,
 }
 
-async fn current_user(users: Arc<ChangeUsers>, call: Call) -> Result<Reply, Problem> {
-    let id = call.user()?.id;
+async fn current_user(desk: Arc<Desk>, call: Call) -> Result<Reply, Problem> {
+    let caller = call.user()?;
     let user = if call.method() == Method::PATCH {
         let change: Change = call.json().map_err(|p| p.fail_code("INVALID_PARAM"))?;
         let username = change
@@ -36,31 +53,42 @@ async fn current_user(users: Arc<ChangeUsers>, call: Call) -> Result<Reply, Prob
             .map(|name| name.parse())
             .transpose()
             .map_err(UserError::Username)?;
-        changed(&users, id, username, change.address).await?
+        changed(&desk, caller, username, change.address).await?
     } else {
-        existing(&users, id).await?
+        existing(&desk, caller.id).await?
     };
-    Reply::bare(StatusCode::OK, OwnView::of(&user, &call))
+    // An address that can not be read is no reason to log its owner out; it is one to ring.
+    let address = desk.seal.open(user.id, user.address.as_ref()).or_else(|error| {
+        tracing::error!(user = %user.id, reason = %error, "the address of a user can not be opened");
+        "".parse().map_err(Problem::internal)
+    })?;
+    Reply::bare(StatusCode::OK, OwnView::of(&user, address, call.zone()))
 }
 
 /// The token outlives an account that was removed; such a caller is nobody.
-async fn existing(users: &ChangeUsers, id: UserId) -> Result<User, Problem> {
-    users.find(id).await?.ok_or_else(Problem::unauthenticated)
+async fn existing(desk: &Desk, id: UserId) -> Result<User, Problem> {
+    desk.users.find(id).await?.ok_or_else(Problem::unauthenticated)
 }
 
 async fn changed(
-    users: &ChangeUsers,
-    id: UserId,
+    desk: &Desk,
+    caller: &keys::User,
     username: Option<Username>,
     address: Option<Address>,
 ) -> Result<User, Problem> {
+    // Sealed once: the same address sealed again would look like another one.
+    let address = address
+        .map(|address| desk.seal.seal(caller.id, &address))
+        .transpose()
+        .map_err(UserError::Seal)?;
     for _ in 0..ROUNDS {
-        let seen = existing(users, id).await?;
+        let seen = existing(desk, caller.id).await?;
+        seen.admits(caller.issued_at)?;
         let changed = seen.changed(username.clone(), address.clone());
         if changed == seen {
             return Ok(seen);
         }
-        match users.replace(&seen, &changed).await {
+        match desk.users.replace(&seen, &changed).await {
             Ok(()) => return Ok(changed),
             Err(UserError::ChangedMeanwhile) => {}
             Err(error) => return Err(error.into()),

@@ -1,5 +1,8 @@
 //! `GET /.well-known/jwks.json` and `GET /.well-known/service-jwks.json`: the public keys that user tokens and service
 //! tokens are verified with.
+//!
+//! The first also names the users whose log-ins were ended within the life of a token. Functions fetch the keys anyway, so
+//! a ban reaches every one of them without a call more.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,6 +11,8 @@ use cloud::{Cloud, StartError};
 use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use keys::user_token::UserTokens;
 use keys::{Seed, ServiceTokens};
+use users::table::ReadRevocations;
+use users::view::KeySetView;
 
 fn main() -> ExitCode {
     http_function::open_described(Seeds::from_env, jwks, describe)
@@ -16,6 +21,7 @@ fn main() -> ExitCode {
 struct Seeds {
     users: Seed,
     services: Seed,
+    revocations: ReadRevocations,
 }
 
 impl Seeds {
@@ -23,6 +29,7 @@ impl Seeds {
         Ok(Self {
             users: cloud.secret("USER_TOKEN_SECRET").await?,
             services: cloud.secret("SERVICE_TOKEN_SECRET").await?,
+            revocations: ReadRevocations::from_env(&cloud)?,
         })
     }
 }
@@ -30,13 +37,15 @@ impl Seeds {
 async fn jwks(seeds: Arc<Seeds>, call: Call) -> Result<Reply, Problem> {
     let answer = if call.path().ends_with("/service-jwks.json") {
         let tokens = ServiceTokens::derive(&seeds.services).map_err(Problem::internal)?;
-        Reply::bare(StatusCode::OK, tokens.keys().published())?
+        KeySetView::of_services(tokens.keys())?
     } else {
         let tokens = UserTokens::derive(&seeds.users).map_err(Problem::internal)?;
-        Reply::bare(StatusCode::OK, tokens.keys().published())?
+        // Where they can not be read, functions go on with the set that they have: better than one without the bans.
+        let revoked = seeds.revocations.still_to_be_told(call.now()).await?;
+        KeySetView::of_users(tokens.keys(), revoked)?
     };
-    // Shorter than functions keep a key set, so that a new key is known everywhere soon after a rotation.
-    answer.header(http_function::header::CACHE_CONTROL, "public, max-age=300")
+    // No longer than functions keep a key set: a ban, like a new key, is known everywhere soon.
+    Reply::bare(StatusCode::OK, answer)?.header(http_function::header::CACHE_CONTROL, "public, max-age=60")
 }
 
 fn describe(api: &mut Api) {

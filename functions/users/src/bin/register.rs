@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use http_function::{Call, Problem, Reply, StatusCode};
 use serde::Deserialize;
-use serde_json::json;
 use users::UserError;
 use users::captcha::{GivenCode, Scene};
 use users::email::Email;
 use users::password::Password;
 use users::table::Registrations;
 use users::user::{User, Username};
+use users::view::RegistrationView;
 
 fn main() -> ExitCode {
     http_function::open(|cloud| async move { Registrations::from_env(&cloud) }, register)
@@ -42,7 +42,7 @@ async fn register(registrations: Arc<Registrations>, call: Call) -> Result<Reply
 
     let user = User::new(username, email, password.hash().map_err(UserError::from)?, call.now());
     registrations.register(&user, &captcha).await?;
-    Reply::bare(StatusCode::OK, json!({"success": true, "user_id": user.id}))
+    Reply::bare(StatusCode::OK, RegistrationView::of(user.id))
 }
 
 /// The registration, if it is acceptable so far; checked in the order in which clients expect the refusals.

@@ -1,4 +1,6 @@
 //! `POST /api/auth/verify-token`: whom a user token proves. For whoever can not verify tokens himself.
+//!
+//! The account is looked at: a ban counts at once here, and name and privilege are those of now.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,8 +10,9 @@ use http_function::{Call, Problem, Reply, StatusCode};
 use keys::user_token::{ISSUER, UserTokens};
 use keys::{KeySet, Seed, TokenError, User};
 use serde::Deserialize;
-use serde_json::json;
 use users::UserError;
+use users::table::ReadUsers;
+use users::view::ProofView;
 
 fn main() -> ExitCode {
     http_function::open(Verifier::from_env, verify_token)
@@ -17,12 +20,14 @@ fn main() -> ExitCode {
 
 struct Verifier {
     seed: Seed,
+    users: ReadUsers,
 }
 
 impl Verifier {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
         Ok(Self {
             seed: cloud.secret("USER_TOKEN_SECRET").await?,
+            users: ReadUsers::from_env(&cloud)?,
         })
     }
 
@@ -45,21 +50,19 @@ async fn verify_token(verifier: Arc<Verifier>, call: Call) -> Result<Reply, Prob
         .filter(|token| !token.is_empty())
         .ok_or(UserError::Missing(vec!["token"]))?;
 
-    let user = User::verify(&token, &verifier.keys()?, ISSUER, call.now()).map_err(refusal)?;
-    let answer = json!({
-        "valid": true,
-        "user_uuid": user.id,
-        "username": user.username,
-        "privilege": user.privilege.number(),
-        "exp": user.expires_at.seconds(),
-    });
-    Reply::bare(StatusCode::OK, answer)
+    let proved = User::verify(&token, &verifier.keys()?, ISSUER, call.now()).map_err(refusal)?;
+    let user = verifier.users.find(proved.id).await?;
+    let user = user.ok_or_else(|| refusal(TokenError::Invalid))?;
+    user.admits(proved.issued_at)
+        .map_err(|error| Problem::from(error).with("valid", false))?;
+    Reply::bare(StatusCode::OK, ProofView::of(&user, proved.expires_at))
 }
 
 fn refusal(error: TokenError) -> Problem {
     let (kind, code) = match error {
         TokenError::Invalid | TokenError::UnknownKey => ("invalid-token", "TOKEN_INVALID"),
         TokenError::Expired => ("expired-token", "TOKEN_EXPIRED"),
+        TokenError::Revoked => ("logged-out", "TOKEN_REVOKED"),
     };
     Problem::new(StatusCode::UNAUTHORIZED, kind, "The token proves nothing.")
         .fail_code(code)

@@ -1,0 +1,36 @@
+//! `GET /api/v1/user`, for administrators: all accounts, newest first, by the page.
+//!
+//! One read of the index `by-roll` (all partitions side by side) brings what filtering needs; then one batch reads the
+//! accounts of the page.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http_function::{Call, Problem, Reply, StatusCode};
+use kernel::Text;
+use users::roll::{Filter, PrivilegeNumber};
+use users::table::ReadRoll;
+use users::view::RollView;
+
+/// Accounts on a page, if nobody says otherwise.
+const PAGE_SIZE: u32 = 10;
+
+fn main() -> ExitCode {
+    http_function::open(|cloud| async move { ReadRoll::from_env(&cloud) }, list_users)
+}
+
+async fn list_users(roll: Arc<ReadRoll>, call: Call) -> Result<Reply, Problem> {
+    call.administrator()?;
+    let request = call.page(PAGE_SIZE)?;
+    let filter = Filter {
+        username: call.query_parameter::<Text<1, 30>>("username")?.map(Text::into_string),
+        status: call.query_parameter("status")?,
+        privilege: call
+            .query_parameter("privilege")?
+            .map(|PrivilegeNumber(privilege)| privilege),
+    };
+
+    let found = request.cut(filter.among(roll.entries().await?));
+    let page = found.with_entries(roll.find_all(&found.entries).await?);
+    Reply::bare(StatusCode::OK, RollView::of(&page, &call))
+}
