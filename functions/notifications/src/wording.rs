@@ -101,16 +101,21 @@ fn about_order(event: &OrderEvent, zone: Zone) -> (&OrderSummary, Vec<Notice>) {
             let to_buyer = format!("{what}（¥{total}）将在 {when} 自动确认收货。如未收到商品，请在此之前取消订单。");
             (order, vec![notice(order.buyer_uuid, "即将自动确认收货", to_buyer)])
         }
-        OrderEvent::OrderCompleted { order, payment_uuid: _ } => {
+        OrderEvent::OrderCompleted {
+            order,
+            payment_uuid: _,
+            to_seller: income,
+        } => {
             let (what, total) = (what(order), order.total);
             let to_buyer = format!("{what}的订单已完成，金额 ¥{total}。");
-            let to_seller = format!("{what}的订单已完成，¥{total} 归您所有。");
+            let to_seller = format!("{what}的订单已完成，¥{income} 归您所有。");
             both(order, ("交易完成", to_buyer), ("交易完成", to_seller))
         }
         OrderEvent::OrderCancelled {
             order,
             cancelled_by,
             was_paid,
+            to_buyer: returned,
             products: _,
         } => {
             let (what, total) = (what(order), order.total);
@@ -122,8 +127,8 @@ fn about_order(event: &OrderEvent, zone: Zone) -> (&OrderSummary, Vec<Notice>) {
             };
             let (money_of_buyer, goods_of_seller) = if *was_paid {
                 (
-                    format!("已支付的 ¥{total} 将原路退回。"),
-                    format!("买家已支付的 ¥{total} 将退回，请勿再交付；库存随即恢复。"),
+                    format!("已支付的 ¥{returned} 将原路退回。"),
+                    format!("买家已支付的 ¥{returned} 将退回，请勿再交付；库存随即恢复。"),
                 )
             } else {
                 (
@@ -139,18 +144,24 @@ fn about_order(event: &OrderEvent, zone: Zone) -> (&OrderSummary, Vec<Notice>) {
             order,
             refund_uuid: _,
             amount,
+            reason: _,
             succeeded,
         } => {
             let what = what(order);
-            let (title, content) = if *succeeded {
-                ("退款成功", format!("{what}的退款 ¥{amount} 已原路退回。"))
+            let (title, to_buyer, to_seller) = if *succeeded {
+                (
+                    "退款成功",
+                    format!("{what}的退款 ¥{amount} 已原路退回。"),
+                    format!("{what}的 ¥{amount} 已退还买家。"),
+                )
             } else {
                 (
                     "退款待人工处理",
                     format!("{what}的退款 ¥{amount} 未能自动完成，工作人员正在处理，请您放心。"),
+                    format!("{what}给买家的退款 ¥{amount} 未能自动完成，工作人员正在处理，您无需操作。"),
                 )
             };
-            (order, vec![notice(order.buyer_uuid, title, content)])
+            both(order, (title, to_buyer), (title, to_seller))
         }
     }
 }
@@ -191,7 +202,10 @@ fn about_refund(event: &RefundMessage) -> Option<(OrderId, Notice)> {
             ..
         } => match reason {
             // These stand in the order, which tells of them itself: OrderRefundSettled.
-            RefundReason::OrderCancelled | RefundReason::PaidAfterCancellation | RefundReason::PaidTwice => None,
+            RefundReason::OrderCancelled
+            | RefundReason::PaidAfterCancellation
+            | RefundReason::PaidTwice
+            | RefundReason::Requested => None,
             RefundReason::PaidAfterClosing => {
                 let (title, content) = if *succeeded {
                     ("退款成功", format!("您在支付关闭之后支付的 ¥{amount} 已原路退回。"))
@@ -199,17 +213,6 @@ fn about_refund(event: &RefundMessage) -> Option<(OrderId, Notice)> {
                     (
                         "退款待人工处理",
                         format!("您在支付关闭之后支付的 ¥{amount} 未能自动退回，工作人员正在处理，请您放心。"),
-                    )
-                };
-                Some((*order_uuid, notice(*user_uuid, title, content)))
-            }
-            RefundReason::Requested => {
-                let (title, content) = if *succeeded {
-                    ("退款成功", format!("您申请的退款 ¥{amount} 已原路退回。"))
-                } else {
-                    (
-                        "退款待人工处理",
-                        format!("您申请的退款 ¥{amount} 未能自动完成，工作人员正在处理，请您放心。"),
                     )
                 };
                 Some((*order_uuid, notice(*user_uuid, title, content)))
@@ -331,6 +334,7 @@ mod tests {
                 announced(OrderEvent::OrderCompleted {
                     order: order(),
                     payment_uuid,
+                    to_seller: amount,
                 }),
                 Some("交易完成"),
                 Some("交易完成"),
@@ -347,6 +351,7 @@ mod tests {
                     order: order(),
                     cancelled_by,
                     was_paid,
+                    to_buyer: amount,
                     products: vec![],
                 };
                 all.push((announced(event), Some("订单已取消"), Some("订单已取消")));
@@ -357,15 +362,16 @@ mod tests {
                 order: order(),
                 refund_uuid,
                 amount,
+                reason: RefundReason::Requested,
                 succeeded,
             };
-            all.push((announced(event), Some(title), None));
+            all.push((announced(event), Some(title), Some(title)));
             for (reason, is_told) in [
                 (RefundReason::OrderCancelled, false),
                 (RefundReason::PaidAfterCancellation, false),
                 (RefundReason::PaidTwice, false),
                 (RefundReason::PaidAfterClosing, true),
-                (RefundReason::Requested, true),
+                (RefundReason::Requested, false),
             ] {
                 let event = RefundMessage::RefundSettled {
                     refund_uuid,

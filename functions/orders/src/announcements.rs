@@ -79,12 +79,14 @@ fn order_events(before: Option<&Order>, order: &Order) -> Vec<OrderEvent> {
             events.push(OrderEvent::OrderCompleted {
                 order: summary(),
                 payment_uuid: paid.payment_uuid,
+                to_seller: order.kept(),
             });
         }
         State::Cancelled { paid, by, .. } if moved => events.push(OrderEvent::OrderCancelled {
             order: summary(),
             cancelled_by: *by,
             was_paid: paid.is_some(),
+            to_buyer: before.map(Order::kept).unwrap_or_default(),
             products: order.reserved(),
         }),
         _ => {}
@@ -103,6 +105,7 @@ fn order_events(before: Option<&Order>, order: &Order) -> Vec<OrderEvent> {
                 order: summary(),
                 refund_uuid: refund.refund_uuid,
                 amount: refund.amount,
+                reason: refund.reason,
                 succeeded,
             });
         }

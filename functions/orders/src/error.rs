@@ -1,5 +1,6 @@
 //! What can go wrong with an order, and how each audience is told.
 
+use contracts::orders::RefundRefusal;
 use event_function::EventError;
 use http_function::{Problem, StatusCode};
 use kernel::{Money, OrderId, ProductId};
@@ -88,6 +89,23 @@ pub enum OrderError {
         /// The order.
         id: OrderId,
     },
+    /// Money is asked back of an order that nobody paid.
+    #[error("the order {0} is not paid")]
+    NotPaid(OrderId),
+    /// Money is asked back that is the seller's.
+    #[error("the order {0} is completed, its money is the seller's")]
+    AlreadyReleased(OrderId),
+    /// All of the money was asked back before.
+    #[error("all of the money of the order {0} goes back already")]
+    AlreadyRefunded(OrderId),
+    /// More is asked back than is left.
+    #[error("only {left} of the order {id} is left to give back")]
+    RefundExceeds {
+        /// The order.
+        id: OrderId,
+        /// What is left.
+        left: Money,
+    },
     /// Changed by somebody else again and again.
     #[error("the order {0} is being changed by others")]
     ChangedMeanwhile(OrderId),
@@ -172,8 +190,24 @@ impl From<OrderError> for Problem {
                 "You already have an order for it that waits for payment.",
             ),
             OrderError::BeingPlaced => Self::unavailable(text).retry_after(1),
+            OrderError::NotPaid(_) => Self::conflict(RefundRefusal::OrderNotPaid.word(), "This order is not paid."),
+            OrderError::AlreadyReleased(_) => Self::conflict(
+                RefundRefusal::AlreadyReleased.word(),
+                "This order is completed; its money is the seller's.",
+            ),
+            OrderError::AlreadyRefunded(_) => Self::conflict(
+                RefundRefusal::AlreadyRefunded.word(),
+                "All of this order's money goes back already.",
+            ),
+            OrderError::RefundExceeds { left, .. } => Self::new(
+                StatusCode::BAD_REQUEST,
+                RefundRefusal::RefundExceeds.word(),
+                format!("At most {left} of this order can be given back."),
+            )
+            .field("amount", format!("must be at most {left}"))
+            .with("refundable", left.to_string()),
             OrderError::KeyReused => Self::conflict(
-                "idempotency-key-reused",
+                RefundRefusal::IdempotencyKeyReused.word(),
                 "This Idempotency-Key was used for another request. Use a new one.",
             ),
             OrderError::KeyAbandoned => Self::conflict(
@@ -181,7 +215,7 @@ impl From<OrderError> for Problem {
                 "The attempt with this Idempotency-Key was given up. Use a new one.",
             ),
             OrderError::ChangedMeanwhile(_) => Self::conflict(
-                "changed-meanwhile",
+                RefundRefusal::ChangedMeanwhile.word(),
                 "The order was changed just now. Look again and repeat.",
             ),
             OrderError::WrongAmount { .. } => Self::internal(text),

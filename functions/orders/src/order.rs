@@ -114,6 +114,27 @@ pub struct Refund {
     pub reason: RefundReason,
     /// What became of it.
     pub outcome: RefundOutcome,
+    /// Why, in the words of whoever asked for it; empty when nobody did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub words: String,
+    /// Fingerprint of the request that asked for it under an `Idempotency-Key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+}
+
+/// Who wants how much of an order's money back, and why.
+#[derive(Debug, Clone)]
+pub struct RefundWish {
+    /// The refund, as whoever asks names it.
+    pub refund: RefundId,
+    /// Whose doing it is if nothing is left of the order.
+    pub by: CancelledBy,
+    /// How much; `None`: all that is left.
+    pub amount: Option<Money>,
+    /// Why, in his words.
+    pub words: String,
+    /// Fingerprint of the request, if it may be repeated.
+    pub fingerprint: Option<String>,
 }
 
 /// An order.
@@ -283,7 +304,7 @@ impl Order {
                 next.refunds.push(full_refund(payment.id, payment.amount, reason));
                 Ok(Some(next))
             }
-            Outcome::NothingToDo | Outcome::Refused => Ok(None),
+            Outcome::NothingToDo | Outcome::ReturnsAPart | Outcome::Refused => Ok(None),
         }
     }
 
@@ -311,17 +332,94 @@ impl Order {
                     now,
                 );
                 if let Some(paid) = paid {
-                    next.refunds
-                        .push(full_refund(paid.payment_uuid, self.total, RefundReason::OrderCancelled));
+                    next.refunds.push(full_refund(
+                        paid.payment_uuid,
+                        self.kept(),
+                        RefundReason::OrderCancelled,
+                    ));
                 }
                 Ok(Some(next))
             }
             Outcome::NothingToDo => Ok(None),
-            Outcome::Refused | Outcome::ReturnsTheMoney => Err(OrderError::NotCancellable {
+            Outcome::Refused | Outcome::ReturnsTheMoney | Outcome::ReturnsAPart => Err(OrderError::NotCancellable {
                 id: self.id,
                 status: self.status(),
             }),
         }
+    }
+
+    /// Asks money back: a part, and the order stays paid; all that is left, and it is called off, for nothing is left to
+    /// deliver for. `None`: this refund is asked for already.
+    ///
+    /// # Errors
+    /// [`OrderError::KeyReused`], [`OrderError::NotPaid`], [`OrderError::AlreadyReleased`],
+    /// [`OrderError::AlreadyRefunded`], [`OrderError::RefundExceeds`].
+    pub fn refund(&self, wish: &RefundWish, now: Timestamp) -> Result<Option<Self>, OrderError> {
+        if let Some(known) = self.refund_named(wish.refund) {
+            return match known.fingerprint == wish.fingerprint {
+                true => Ok(None),
+                false => Err(OrderError::KeyReused),
+            };
+        }
+        let (id, left) = (self.id, self.kept());
+        let amount = wish.amount.unwrap_or(left);
+        let event = if amount < left {
+            Event::RefundPart
+        } else {
+            Event::RefundRest
+        };
+        let state = match (self.status().on(event), &self.state) {
+            (Outcome::MovesTo(_) | Outcome::ReturnsAPart, State::Paid { .. }) if amount > left => {
+                return Err(OrderError::RefundExceeds { id, left });
+            }
+            (Outcome::ReturnsAPart, State::Paid { .. }) => self.state.clone(),
+            (Outcome::MovesTo(_), State::Paid { paid, .. }) => State::Cancelled {
+                paid: Some(*paid),
+                by: wish.by,
+                reason: wish.words.clone(),
+                at: now,
+            },
+            (_, State::Completed { .. }) => return Err(OrderError::AlreadyReleased(id)),
+            (_, State::Cancelled { paid: Some(_), .. }) if wish.amount.is_some() => {
+                return Err(OrderError::RefundExceeds { id, left });
+            }
+            (_, State::Cancelled { paid: Some(_), .. }) => return Err(OrderError::AlreadyRefunded(id)),
+            _ => return Err(OrderError::NotPaid(id)),
+        };
+        let Some(paid) = self.paid() else {
+            return Err(OrderError::NotPaid(id));
+        };
+        let mut next = self.changed(state, now);
+        next.refunds.push(Refund {
+            refund_uuid: wish.refund,
+            payment_uuid: paid.payment_uuid,
+            amount,
+            reason: RefundReason::Requested,
+            outcome: RefundOutcome::Pending,
+            words: wish.words.clone(),
+            fingerprint: wish.fingerprint.clone(),
+        });
+        Ok(Some(next))
+    }
+
+    /// The refund of this name.
+    #[must_use]
+    pub fn refund_named(&self, refund: RefundId) -> Option<&Refund> {
+        self.refunds.iter().find(|known| known.refund_uuid == refund)
+    }
+
+    /// What is left of the money that paid it: all of it but what was asked back. Nothing, if it was not paid.
+    #[must_use]
+    pub fn kept(&self) -> Money {
+        let Some(paid) = self.paid() else { return Money::ZERO };
+        let given = self
+            .refunds
+            .iter()
+            .filter(|refund| refund.payment_uuid == paid.payment_uuid);
+        // Refunds never exceed the total; if a person makes them, nothing is left.
+        given
+            .fold(Some(self.total), |left, refund| left?.checked_sub(refund.amount).ok())
+            .unwrap_or(Money::ZERO)
     }
 
     /// The goods were received. `None`: it is completed already.
@@ -439,6 +537,8 @@ fn full_refund(payment: PaymentId, amount: Money, reason: RefundReason) -> Refun
         amount,
         reason,
         outcome: RefundOutcome::Pending,
+        words: String::new(),
+        fingerprint: None,
     }
 }
 
@@ -591,7 +691,150 @@ mod tests {
         );
     }
 
+    fn paid_order() -> Order {
+        let order = placed();
+        order.pay(payment(order.total), START).unwrap().unwrap()
+    }
+
+    fn wish(amount: Option<&str>) -> RefundWish {
+        RefundWish {
+            refund: RefundId::random(),
+            by: CancelledBy::Buyer,
+            amount: amount.map(yuan),
+            words: "有划痕".into(),
+            fingerprint: None,
+        }
+    }
+
+    /// Every status, reached by what really leads there, and every kind of wish.
+    #[test]
+    fn money_is_asked_back_only_while_it_is_held() {
+        let paid = paid_order();
+        let cancelled = |order: &Order| order.cancel(CancelledBy::Buyer, String::new(), START).unwrap().unwrap();
+        let completed = paid.complete(START).unwrap().unwrap();
+        let (part, rest, all) = (Some("10.00"), None, Some("39.80"));
+        let exceeds = |order: &Order, left: &str| OrderError::RefundExceeds {
+            id: order.id,
+            left: yuan(left),
+        };
+        let more = Some("39.81");
+        let table = [
+            (placed(), part, Err("order-not-paid")),
+            (placed(), rest, Err("order-not-paid")),
+            (placed(), more, Err("order-not-paid")),
+            (cancelled(&placed()), part, Err("order-not-paid")),
+            (cancelled(&placed()), rest, Err("order-not-paid")),
+            (paid.clone(), part, Ok(Status::Paid)),
+            (paid.clone(), rest, Ok(Status::Cancelled)),
+            (paid.clone(), all, Ok(Status::Cancelled)),
+            (paid.clone(), more, Err("refund-exceeds")),
+            (completed.clone(), part, Err("already-released")),
+            (completed, rest, Err("already-released")),
+            (cancelled(&paid), part, Err("refund-exceeds")),
+            (cancelled(&paid), rest, Err("already-refunded")),
+        ];
+        for (order, amount, expected) in table {
+            let answer = order.refund(&wish(amount), START);
+            match (answer, expected) {
+                (Ok(Some(next)), Ok(status)) => assert_eq!(next.status(), status, "{amount:?}"),
+                (Err(error), Err(kind)) => assert_eq!(http_function::Problem::from(error).kind(), kind, "{amount:?}"),
+                (answer, expected) => panic!("{:?} {amount:?}: {answer:?}, {expected:?}", order.status()),
+            }
+        }
+        assert_eq!(paid.refund(&wish(more), START), Err(exceeds(&paid, "39.80")));
+        assert_eq!(cancelled(&paid).refund(&wish(part), START), Err(exceeds(&paid, "0.00")));
+    }
+
+    #[test]
+    fn after_a_part_only_the_rest_goes_back_or_is_the_sellers() {
+        let order = paid_order();
+        let once = order.refund(&wish(Some("10.00")), START).unwrap().unwrap();
+        assert_eq!((once.kept(), once.status()), (yuan("29.80"), Status::Paid));
+        assert_eq!(once.refunds[0].words, "有划痕");
+
+        let cancelled = once.cancel(CancelledBy::Seller, String::new(), START).unwrap().unwrap();
+        assert_eq!(cancelled.refunds[1].amount, yuan("29.80"));
+        let completed = once.complete(START).unwrap().unwrap();
+        assert_eq!(completed.kept(), yuan("29.80"));
+
+        let rest = once.refund(&wish(None), START).unwrap().unwrap();
+        assert_eq!((rest.kept(), rest.refunds[1].amount), (Money::ZERO, yuan("29.80")));
+        assert!(matches!(&rest.state, State::Cancelled { by: CancelledBy::Buyer, reason, .. } if reason == "有划痕"));
+        assert_eq!(rest.cancel(CancelledBy::Buyer, String::new(), START), Ok(None));
+    }
+
+    #[test]
+    fn a_refund_of_one_name_is_asked_for_once() {
+        let wish = RefundWish {
+            fingerprint: Some("one".into()),
+            ..wish(Some("10.00"))
+        };
+        let asked = paid_order().refund(&wish, START).unwrap().unwrap();
+        assert_eq!(asked.refund(&wish, START), Ok(None));
+        let other = RefundWish {
+            fingerprint: Some("another".into()),
+            ..wish
+        };
+        assert_eq!(asked.refund(&other, START), Err(OrderError::KeyReused));
+    }
+
+    /// Every outcome a refund can have, and every one that can be announced.
+    #[test]
+    fn a_refunds_outcome_only_gets_better() {
+        use RefundOutcome::{NeedsAttention, Pending, Succeeded};
+        let table = [
+            (Pending, Succeeded, true),
+            (Pending, NeedsAttention, true),
+            (NeedsAttention, Succeeded, true),
+            (NeedsAttention, NeedsAttention, false),
+            (Succeeded, Succeeded, false),
+            (Succeeded, NeedsAttention, false),
+        ];
+        for (known, announced, changes) in table {
+            let mut order = paid_order().refund(&wish(Some("1.00")), START).unwrap().unwrap();
+            order.refunds[0].outcome = known;
+            let refund = order.refunds[0].refund_uuid;
+            let settled = order.settle_refund(refund, announced, START);
+            assert_eq!(
+                settled.map(|order| order.refunds[0].outcome),
+                changes.then_some(announced),
+                "{known:?}"
+            );
+        }
+    }
+
     proptest! {
+        /// Whatever happens in whatever order: what is asked back and what is left are what was paid, a cancelled order
+        /// keeps nothing, a completed one loses nothing any more.
+        #[test]
+        fn refunds_and_what_is_kept_are_what_was_paid(
+            events in proptest::collection::vec((0..6_u8, 1..4500_i64), 0..30),
+        ) {
+            let mut order = paid_order();
+            let payment = order.paid().unwrap().payment_uuid;
+            for (event, fen) in events {
+                let amount = Money::from_fen(fen).unwrap().to_string();
+                let refunds = order.refunds.clone();
+                let next = match event {
+                    0..=2 => order.refund(&wish(Some(&amount)), START),
+                    3 => order.refund(&wish(None), START),
+                    4 => order.cancel(CancelledBy::Seller, String::new(), START),
+                    _ => order.complete(START),
+                };
+                if let Ok(Some(next)) = next {
+                    prop_assert!(next.refunds.starts_with(&refunds), "append-only");
+                    if order.status() != Status::Paid {
+                        prop_assert_eq!(&next.refunds, &refunds);
+                    }
+                    order = next;
+                }
+                let given = order.refunds.iter().filter(|refund| refund.payment_uuid == payment);
+                let given = given.map(|refund| refund.amount.fen()).sum::<i64>();
+                prop_assert_eq!(given + order.kept().fen(), order.total.fen());
+                prop_assert_eq!(order.kept().is_zero(), order.status() == Status::Cancelled);
+            }
+        }
+
         /// Whatever happens in whatever order: each payment is kept once or goes back once, and a version counts each change.
         #[test]
         fn every_payment_is_kept_or_goes_back(events in proptest::collection::vec(0..7_u8, 0..20)) {

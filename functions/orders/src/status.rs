@@ -33,6 +33,10 @@ pub enum Event {
     Complete,
     /// The time to object ran out.
     CompleteByTime,
+    /// A part of what is left of its money is asked back.
+    RefundPart,
+    /// All that is left of its money is asked back.
+    RefundRest,
 }
 
 /// What the state machine says of an event.
@@ -44,6 +48,8 @@ pub enum Outcome {
     NothingToDo,
     /// The order stays, and the money that just came goes back.
     ReturnsTheMoney,
+    /// The order stays, and a part of its money goes back.
+    ReturnsAPart,
     /// Refused.
     Refused,
 }
@@ -55,8 +61,11 @@ impl Status {
     /// What `event` does to an order of this status.
     #[must_use]
     pub fn on(self, event: Event) -> Outcome {
-        use Event::{CancelByBuyer, CancelBySeller, CancelByService, Complete, CompleteByTime, Expire, Pay};
-        use Outcome::{MovesTo, NothingToDo, Refused, ReturnsTheMoney};
+        use Event::{
+            CancelByBuyer, CancelBySeller, CancelByService, Complete, CompleteByTime, Expire, Pay, RefundPart,
+            RefundRest,
+        };
+        use Outcome::{MovesTo, NothingToDo, Refused, ReturnsAPart, ReturnsTheMoney};
         use Status::{Cancelled, Completed, Paid, PendingPayment};
         match (self, event) {
             (PendingPayment, Pay) => MovesTo(Paid),
@@ -75,6 +84,11 @@ impl Status {
 
             (Cancelled, CancelByBuyer | CancelBySeller | CancelByService | CompleteByTime) => NothingToDo,
             (Cancelled, Complete) => Refused,
+
+            (Paid, RefundPart) => ReturnsAPart,
+            // With all of its money gone there is nothing left to deliver for.
+            (Paid, RefundRest) => MovesTo(Cancelled),
+            (PendingPayment | Completed | Cancelled, RefundPart | RefundRest) => Refused,
         }
     }
 
@@ -108,18 +122,21 @@ mod tests {
     use super::Status::*;
     use super::*;
 
+    const EVENTS: [Event; 9] = [
+        Pay,
+        CancelByBuyer,
+        CancelBySeller,
+        CancelByService,
+        Expire,
+        Complete,
+        CompleteByTime,
+        RefundPart,
+        RefundRest,
+    ];
+
     /// The whole machine, written down a second time: a new state or event fails here until somebody decides.
     #[test]
     fn every_event_in_every_status_has_one_outcome() {
-        let events = [
-            Pay,
-            CancelByBuyer,
-            CancelBySeller,
-            CancelByService,
-            Expire,
-            Complete,
-            CompleteByTime,
-        ];
         let table = [
             (
                 PendingPayment,
@@ -129,6 +146,8 @@ mod tests {
                     Refused,
                     MovesTo(Cancelled),
                     MovesTo(Cancelled),
+                    Refused,
+                    Refused,
                     Refused,
                     Refused,
                 ],
@@ -143,6 +162,8 @@ mod tests {
                     NothingToDo,
                     MovesTo(Completed),
                     MovesTo(Completed),
+                    ReturnsAPart,
+                    MovesTo(Cancelled),
                 ],
             ),
             (
@@ -155,6 +176,8 @@ mod tests {
                     NothingToDo,
                     NothingToDo,
                     NothingToDo,
+                    Refused,
+                    Refused,
                 ],
             ),
             (
@@ -167,12 +190,14 @@ mod tests {
                     NothingToDo,
                     Refused,
                     NothingToDo,
+                    Refused,
+                    Refused,
                 ],
             ),
         ];
         assert_eq!(table.map(|(status, _)| status), Status::ALL);
         for (status, outcomes) in table {
-            for (event, outcome) in events.into_iter().zip(outcomes) {
+            for (event, outcome) in EVENTS.into_iter().zip(outcomes) {
                 assert_eq!(status.on(event), outcome, "{status:?} {event:?}");
             }
         }
@@ -181,15 +206,7 @@ mod tests {
     #[test]
     fn ended_orders_never_move_again() {
         for status in [Completed, Cancelled] {
-            for event in [
-                Pay,
-                CancelByBuyer,
-                CancelBySeller,
-                CancelByService,
-                Expire,
-                Complete,
-                CompleteByTime,
-            ] {
+            for event in EVENTS {
                 assert!(!matches!(status.on(event), MovesTo(_)), "{status:?} {event:?}");
             }
         }

@@ -1,7 +1,8 @@
 //! The JSON that leaves OrderService, the numbers that clients know for statuses and methods included.
 
-use contracts::orders::OrderForServices;
-use kernel::{Timestamp, Zone};
+use contracts::orders::{OrderForServices, RefundForServices, RefundStatus};
+use kernel::{RefundId, Timestamp, Zone};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::delivery::Particulars;
@@ -91,10 +92,41 @@ pub fn order_for_services(order: &Order, zone: Zone) -> Result<Value, OrderError
     Ok(view)
 }
 
-fn refund_status(outcome: RefundOutcome) -> &'static str {
+fn refund_status(outcome: RefundOutcome) -> RefundStatus {
     match outcome {
-        RefundOutcome::Pending => "pending",
-        RefundOutcome::Succeeded => "succeeded",
-        RefundOutcome::NeedsAttention => "needs_attention",
+        RefundOutcome::Pending => RefundStatus::Pending,
+        RefundOutcome::Succeeded => RefundStatus::Succeeded,
+        RefundOutcome::NeedsAttention => RefundStatus::NeedsAttention,
     }
+}
+
+/// A refund of an order, for a service.
+#[derive(Debug, Serialize)]
+pub struct RefundFound {
+    success: bool,
+    data: RefundOfOrder,
+}
+
+#[derive(Debug, Serialize)]
+struct RefundOfOrder {
+    refund: RefundForServices,
+}
+
+/// The refund `refund` of an order that has it, for a service.
+///
+/// # Errors
+/// [`OrderError::NotFound`] when it has none of that name.
+pub fn refund_for_services(order: &Order, refund: RefundId) -> Result<RefundFound, OrderError> {
+    let refund = order.refund_named(refund).ok_or(OrderError::NotFound)?;
+    Ok(RefundFound {
+        success: true,
+        data: RefundOfOrder {
+            refund: RefundForServices {
+                refund_uuid: refund.refund_uuid,
+                order_uuid: order.id,
+                amount: refund.amount,
+                refund_status: refund_status(refund.outcome),
+            },
+        },
+    })
 }

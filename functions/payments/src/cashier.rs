@@ -3,7 +3,7 @@
 use cloud::{Cloud, StartError};
 use contracts::orders::OrderForServices;
 use contracts::payments::PaymentMethod;
-use kernel::{PaymentId, Timestamp, UserId};
+use kernel::{Money, PaymentId, Timestamp, UserId};
 
 use crate::error::PaymentError;
 use crate::head::Head;
@@ -205,14 +205,14 @@ impl Cashier {
         Ok(())
     }
 
-    /// The order completed: what this payment holds is the seller's.
+    /// The order completed: so much of what this payment holds is the seller's.
     ///
     /// # Errors
-    /// [`PaymentError::NotFound`], [`PaymentError::Table`].
-    pub async fn release(&self, id: PaymentId, now: Timestamp) -> Result<Payment, PaymentError> {
+    /// [`PaymentError::NotFound`], [`PaymentError::Ledger`], [`PaymentError::Table`].
+    pub async fn release(&self, id: PaymentId, amount: Money, now: Timestamp) -> Result<Payment, PaymentError> {
         self.payments
             .change(id, |payment: &Payment| -> Result<Decision, PaymentError> {
-                Ok(payment.released(now)?)
+                Ok(payment.released(amount, now)?)
             })
             .await
     }

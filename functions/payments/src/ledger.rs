@@ -145,20 +145,27 @@ impl Ledger {
         })))
     }
 
-    /// Releases to the seller whatever is not promised to refunds. `None`: nothing is left to release.
+    /// Releases `amount` to the seller: what the order left him. `None`: that is done, or nothing is his.
+    ///
+    /// The order divides the money, and its refunds may still be on their way here: releasing whatever is not promised yet
+    /// would give the seller what goes back to the buyer.
     ///
     /// # Errors
-    /// [`LedgerError::Sum`].
-    pub fn release(&self, at: Timestamp) -> Result<Option<Self>, LedgerError> {
-        let amount = self.uncommitted()?;
-        Ok((!amount.is_zero()).then(|| {
-            self.with(Entry {
-                kind: EntryKind::Released,
-                amount,
-                at,
-                refund_uuid: None,
-            })
-        }))
+    /// [`LedgerError::NotEnough`].
+    pub fn release(&self, amount: Money, at: Timestamp) -> Result<Option<Self>, LedgerError> {
+        if amount.is_zero() || self.entries.iter().any(|entry| entry.kind == EntryKind::Released) {
+            return Ok(None);
+        }
+        let left = self.uncommitted()?;
+        if amount > left {
+            return Err(LedgerError::NotEnough { left });
+        }
+        Ok(Some(self.with(Entry {
+            kind: EntryKind::Released,
+            amount,
+            at,
+            refund_uuid: None,
+        })))
     }
 
     fn with(&self, entry: Entry) -> Self {
@@ -179,6 +186,8 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const AT: Timestamp = Timestamp::from_millis(1);
@@ -207,8 +216,51 @@ mod tests {
     #[test]
     fn money_is_released_once_and_never_what_a_refund_was_promised() {
         let ledger = Ledger::default().hold(fen(100), AT).reserve(fen(60)).unwrap();
-        let ledger = ledger.release(AT).unwrap().unwrap();
+        assert_eq!(
+            ledger.release(fen(41), AT),
+            Err(LedgerError::NotEnough { left: fen(40) })
+        );
+        let ledger = ledger.release(fen(40), AT).unwrap().unwrap();
         assert_eq!(ledger.balance(), Ok(fen(60)));
-        assert_eq!(ledger.release(AT), Ok(None));
+        assert_eq!(ledger.release(fen(40), AT), Ok(None));
+        assert_eq!(Ledger::default().hold(fen(1), AT).release(fen(0), AT), Ok(None));
+    }
+
+    proptest! {
+        /// However an order divides its money, and in whatever order its refunds and the release come here: none is
+        /// refused, and in the end the entries sum to zero.
+        #[test]
+        fn every_division_of_the_money_works_out_in_every_order(
+            parts in proptest::collection::vec(1..500_i64, 1..8),
+            to_seller in 0..500_i64,
+            order in Just((0..24_usize).collect::<Vec<_>>()).prop_shuffle(),
+        ) {
+            let mut ledger = Ledger::default().hold(fen(parts.iter().sum::<i64>() + to_seller), AT);
+            let refunds: Vec<_> = parts.iter().map(|part| (RefundId::random(), fen(*part))).collect();
+            let mut requested = vec![false; refunds.len()];
+            for step in order {
+                let (refund, kind) = (step % 8, step / 8);
+                match (refunds.get(refund), kind) {
+                    (Some((id, amount)), 0 | 1) if !requested[refund] => {
+                        ledger = ledger.reserve(*amount).unwrap();
+                        requested[refund] = true;
+                        if kind == 1 {
+                            ledger = ledger.refund(*id, *amount, AT).unwrap().unwrap();
+                        }
+                    }
+                    (Some((id, amount)), 0 | 1) => {
+                        ledger = ledger.refund(*id, *amount, AT).unwrap().unwrap_or(ledger);
+                    }
+                    (_, 2) => ledger = ledger.release(fen(to_seller), AT).unwrap().unwrap_or(ledger),
+                    _ => {}
+                }
+                prop_assert!(ledger.refunded().unwrap() <= ledger.captured().unwrap());
+                prop_assert!(ledger.uncommitted().is_ok());
+            }
+            for (id, amount) in refunds {
+                ledger = ledger.refund(id, amount, AT).unwrap().unwrap_or(ledger);
+            }
+            prop_assert_eq!(ledger.balance(), Ok(Money::ZERO));
+        }
     }
 }

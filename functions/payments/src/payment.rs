@@ -223,15 +223,15 @@ impl Payment {
         }))
     }
 
-    /// The order completed: what is held is the seller's. Late money is not: it goes back to the buyer.
+    /// The order completed: `amount` is the seller's. Of late money nothing is: it goes back to the buyer.
     ///
     /// # Errors
-    /// [`LedgerError::Sum`].
-    pub fn released(&self, now: Timestamp) -> Result<Decision, LedgerError> {
+    /// [`LedgerError::NotEnough`].
+    pub fn released(&self, amount: Money, now: Timestamp) -> Result<Decision, LedgerError> {
         if self.status() != Status::Paid {
             return Ok(Decision::NothingToDo);
         }
-        Ok(match self.ledger.release(now)? {
+        Ok(match self.ledger.release(amount, now)? {
             Some(ledger) => Decision::Becomes(Box::new(Self {
                 ledger,
                 ..self.changed(now)
@@ -377,6 +377,44 @@ mod tests {
         }
     }
 
+    /// Every status, and everything that the refund path and the order's end do to a payment.
+    #[test]
+    fn money_leaves_only_a_payment_to_which_it_came() {
+        for status in Status::ALL {
+            let payment = in_status(status);
+            let (all, more) = (payment.amount, Money::from_fen(1991).unwrap());
+            let came = matches!(status, Status::Paid | Status::LatePaid);
+            let refund = RefundId::random();
+            assert_eq!(payment.reserve_refund(all, NOW).is_ok(), came, "{status:?}: reserve");
+            assert!(
+                payment.reserve_refund(more, NOW).is_err(),
+                "{status:?}: reserve too much"
+            );
+            assert_eq!(
+                payment.refunded(refund, all, NOW),
+                Err(LedgerError::NotReserved),
+                "{status:?}: settle"
+            );
+            match (status, payment.released(all, NOW).unwrap()) {
+                (Status::Paid, Decision::Becomes(released)) => {
+                    assert_eq!(released.status(), Status::Paid);
+                    assert_eq!(released.released(all, NOW), Ok(Decision::NothingToDo), "released once");
+                    assert!(released.reserve_refund(all, NOW).is_err(), "the money is the seller's");
+                }
+                (Status::Paid, decision) => panic!("{decision:?}"),
+                (_, decision) => assert_eq!(decision, Decision::NothingToDo, "{status:?}: release"),
+            }
+            if came {
+                let reserved = payment.reserve_refund(all, NOW).unwrap();
+                assert_eq!(reserved.status(), status, "a refund moves money, not the attempt");
+                assert!(reserved.reserve_refund(Money::from_fen(1).unwrap(), NOW).is_err());
+                let settled = reserved.refunded(refund, all, NOW).unwrap().unwrap();
+                assert_eq!(settled.refunded(refund, all, NOW), Ok(None), "{status:?}: settled once");
+                assert_eq!(settled.ledger.balance(), Ok(Money::ZERO));
+            }
+        }
+    }
+
     #[test]
     fn money_that_is_not_what_was_asked_for_is_held_for_a_person() {
         let pending = in_status(Status::Pending);
@@ -413,7 +451,7 @@ mod tests {
         End { late: bool },
         Reserve(i64),
         Settle,
-        Release,
+        Release(i64),
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -424,7 +462,7 @@ mod tests {
             any::<bool>().prop_map(|late| Step::End { late }),
             (1..2200_i64).prop_map(Step::Reserve),
             Just(Step::Settle),
-            Just(Step::Release),
+            (0..2200_i64).prop_map(Step::Release),
         ];
         prop::collection::vec(step, 0..40)
     }
@@ -467,7 +505,9 @@ mod tests {
                         }
                     }
                     Step::Settle => settle(&mut payment, &mut promised),
-                    Step::Release => { let d = payment.released(NOW).unwrap(); go_on(&mut payment, d) }
+                    Step::Release(fen) => {
+                        if let Ok(d) = payment.released(Money::from_fen(fen).unwrap(), NOW) { go_on(&mut payment, d) }
+                    }
                 }
                 let captured = payment.ledger.captured().unwrap();
                 prop_assert!(captured.is_zero() || captured == payment.amount);
@@ -475,13 +515,15 @@ mod tests {
                 prop_assert!(payment.ledger.balance().is_ok());
             }
             let left = payment.ledger.uncommitted().unwrap();
-            if payment.status() == Status::LatePaid && !left.is_zero() {
+            let d = payment.released(left, NOW).unwrap();
+            go_on(&mut payment, d);
+            // Late money, and what a release before left over, is the buyer's.
+            let left = payment.ledger.uncommitted().unwrap();
+            if !left.is_zero() {
                 payment = payment.reserve_refund(left, NOW).unwrap();
                 promised.push((RefundId::random(), left));
             }
             while !promised.is_empty() { settle(&mut payment, &mut promised) }
-            let d = payment.released(NOW).unwrap();
-            go_on(&mut payment, d);
             prop_assert_eq!(payment.ledger.balance(), Ok(Money::ZERO));
         }
     }

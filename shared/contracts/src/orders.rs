@@ -1,9 +1,10 @@
 //! What OrderService announces.
 
-use kernel::{BuyerId, Money, OrderId, PaymentId, RefundId, SellerId, Timestamp};
+use kernel::{BuyerId, Money, OrderId, PaymentId, RefundId, SellerId, Text, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::Event;
+use crate::payments::RefundReason;
 
 /// What every event about an order says of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,8 +71,11 @@ pub enum OrderEvent {
         /// The order.
         #[serde(flatten)]
         order: OrderSummary,
-        /// The payment that is the seller's now.
+        /// The payment that holds the money.
         payment_uuid: PaymentId,
+        /// How much of it is the seller's now: the total without what goes back, or went back, to the buyer.
+        #[serde(with = "kernel::money::fen")]
+        to_seller: Money,
     },
     /// It was called off. What it had reserved goes back on sale.
     OrderCancelled {
@@ -80,12 +84,16 @@ pub enum OrderEvent {
         order: OrderSummary,
         /// By whom.
         cancelled_by: CancelledBy,
-        /// Whether money comes back.
+        /// Whether it had been paid.
         was_paid: bool,
+        /// What goes back to the buyer now: all that was paid and not asked back before.
+        #[serde(with = "kernel::money::fen")]
+        to_buyer: Money,
         /// Products and quantities to put back.
         products: Vec<Reserved>,
     },
-    /// What became of the money that came back, as the order shows it.
+    /// A refund of it is decided, whoever asked for it and why. This is the event that tells buyer and seller: the refunds
+    /// of which an order knows are announced here once, and the others by `RefundSettled` alone.
     OrderRefundSettled {
         /// The order.
         #[serde(flatten)]
@@ -95,6 +103,8 @@ pub enum OrderEvent {
         /// How much.
         #[serde(with = "kernel::money::fen")]
         amount: Money,
+        /// Why.
+        reason: RefundReason,
         /// Whether the buyer has it. If not, a person takes care of it.
         succeeded: bool,
     },
@@ -139,4 +149,104 @@ pub struct OrderForServices {
     pub payable_until: Timestamp,
     /// What it is called.
     pub title: String,
+}
+
+/// `POST /api/orders/internal/{order_uuid}/refund`: what is asked back of a paid order. The order decides, because it is
+/// the order that may be completed, cancelled or asked for another refund at the same moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundDemand {
+    /// The refund, as whoever asks names it: asking twice under one name is asking once.
+    pub refund_uuid: RefundId,
+    /// The buyer who asks; `None`: a service does.
+    #[serde(default)]
+    pub buyer_uuid: Option<BuyerId>,
+    /// How much; `None`: all that is left.
+    #[serde(default)]
+    pub amount: Option<Money>,
+    /// Why, in his words.
+    #[serde(default)]
+    pub reason: Option<Text<0, 500>>,
+    /// Fingerprint of the request, if it may be repeated under an `Idempotency-Key`.
+    #[serde(default)]
+    pub fingerprint: Option<Text<1, 64>>,
+}
+
+/// The answer: the refund as the order has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundForServices {
+    /// The refund.
+    pub refund_uuid: RefundId,
+    /// The order.
+    pub order_uuid: OrderId,
+    /// How much goes back.
+    pub amount: Money,
+    /// What became of it.
+    pub refund_status: RefundStatus,
+}
+
+/// What became of a refund, in the words that clients know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefundStatus {
+    /// Not decided yet.
+    Pending,
+    /// The buyer has his money.
+    Succeeded,
+    /// A person takes care of it.
+    NeedsAttention,
+}
+
+/// Why an order gives nothing back: the `error.type` of the refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefundRefusal {
+    /// It is not paid.
+    OrderNotPaid,
+    /// It is completed: the money is the seller's.
+    AlreadyReleased,
+    /// Everything was asked back before.
+    AlreadyRefunded,
+    /// More is asked for than is left; `refundable` in the answer says how much that is.
+    RefundExceeds,
+    /// The fingerprint is not the one of the request that first named this refund.
+    IdempotencyKeyReused,
+    /// It is being changed by others.
+    ChangedMeanwhile,
+}
+
+impl RefundRefusal {
+    /// The word that goes over the wire.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::OrderNotPaid => "order-not-paid",
+            Self::AlreadyReleased => "already-released",
+            Self::AlreadyRefunded => "already-refunded",
+            Self::RefundExceeds => "refund-exceeds",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::ChangedMeanwhile => "changed-meanwhile",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_read_as_it_is_written() {
+        use RefundRefusal::*;
+        for refusal in [
+            OrderNotPaid,
+            AlreadyReleased,
+            AlreadyRefunded,
+            RefundExceeds,
+            IdempotencyKeyReused,
+            ChangedMeanwhile,
+        ] {
+            let word = serde_json::to_value(refusal).unwrap();
+            assert_eq!(word, refusal.word());
+            assert_eq!(serde_json::from_value::<RefundRefusal>(word).unwrap(), refusal);
+        }
+    }
 }

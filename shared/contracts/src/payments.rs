@@ -131,7 +131,7 @@ pub enum RefundReason {
     PaidTwice,
     /// The payment had been closed before the money came.
     PaidAfterClosing,
-    /// Asked for over HTTP.
+    /// Asked for over HTTP, by the buyer or a service.
     Requested,
 }
 
@@ -149,7 +149,7 @@ impl RefundReason {
     }
 }
 
-/// The refund that gives the whole of a payment back. It has one id whatever the reason, so that two reasons for giving
+/// The refund that gives back the whole of a payment, or all that is left of it. It has one id whatever the reason, so that two reasons for giving
 /// the same money back give it back once.
 #[must_use]
 pub fn full_refund_id(payment: PaymentId) -> RefundId {
@@ -157,6 +157,10 @@ pub fn full_refund_id(payment: PaymentId) -> RefundId {
 }
 
 /// Topic `refunds`: requests and outcomes.
+///
+/// OrderService asks for every refund that stands in an order (all reasons but [`RefundReason::PaidAfterClosing`]) and tells
+/// its parties of the outcome by `OrderRefundSettled`. Of money that came after its payment was closed no order knows:
+/// PaymentService asks for that itself, and `RefundSettled` is all that is announced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
 pub enum RefundMessage {

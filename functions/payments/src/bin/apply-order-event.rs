@@ -1,4 +1,4 @@
-//! `OrderCancelled`: closes the order's open payment. `OrderCompleted`: releases what is held to the seller.
+//! `OrderCancelled`: closes the order's open payment. `OrderCompleted`: releases to the seller what is his.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +18,11 @@ async fn apply_order_event(cashier: Arc<Cashier>, delivery: Delivery<OrderEvent>
     let now = delivery.now;
     match delivery.event.event {
         OrderEvent::OrderCancelled { order, .. } => close_live(&cashier, order.order_uuid, now).await,
-        OrderEvent::OrderCompleted { payment_uuid, .. } => cashier.release(payment_uuid, now).await.map(|_| ()),
+        OrderEvent::OrderCompleted {
+            payment_uuid,
+            to_seller,
+            ..
+        } => cashier.release(payment_uuid, to_seller, now).await.map(|_| ()),
         // The subscription lets only these two through.
         OrderEvent::OrderCreated { .. }
         | OrderEvent::OrderPaid { .. }
