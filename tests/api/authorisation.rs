@@ -58,12 +58,17 @@ const MATRIX: &str = "
     GET   /api/orders/internal/{order_uuid}           401    403      403   403    403   in
     GET   /api/orders/internal/orders/{order_uuid}    401    403      403   403    403   in
     PATCH /api/orders/internal/orders/{order_uuid}    401    403      403   403    403   in
+    POST  /api/orders/internal/{order_uuid}/refund    401    403      403   403    403   in
 
     POST  /api/payment/create                         401    404      in    404    404   403
     GET   /api/payment/{order_id}                     401    404      in    404    404   403
+    GET   /api/payment/records                        401    in       in    in     in    403
+    POST  /api/payment/{order_uuid}/refund            401    404      in    404    404   in
     POST  /api/payment/callback/{payment_method}      401    404      in    404    404   403
     GET   /api/payment/callback/{payment_method}      in     in       in    in     in    in
     POST  /api/payment/{payment_uuid}/cancel          401    404      in    404    404   403
+    PUT   /api/payment/{payment_uuid}/cancel          401    404      in    404    404   403
+    PATCH /api/payment/{payment_uuid}/cancel          401    404      in    404    404   403
     GET   /sandbox/pay                                403    403      403   403    403   403
     POST  /sandbox/pay                                403    403      403   403    403   403
     POST  /sandbox/trades/{out_trade_no}/{call}       401    401      401   401    401   401
@@ -185,6 +190,7 @@ impl<'a> Stage<'a> {
                 "order_uuid": self.order["order_uuid"], "payment_method": "alipay",
                 "amount": self.order["total_amount"],
             }),
+            (_, "/api/orders/internal/{order_uuid}/refund") => json!({"refund_uuid": uuid_text()}),
             (_, "/api/payment/callback/{payment_method}") => json!({
                 "order_uuid": self.order["order_uuid"], "payment_id": self.payment["payment_id"],
                 "payment_uuid": self.payment["payment_uuid"], "status": 2, "total_amount": 0,

@@ -356,6 +356,34 @@ fn order_forms(offered: &Product, order: &Value, payment: &Value) -> Vec<Form> {
                 optional("payment_subject", text(0, 256)),
             ],
         ),
+        // Nothing is paid yet, so there is nothing to give back: that is as far as a good body leads.
+        Form {
+            may_be_absent: true,
+            ..form(
+                &["POST /api/payment/{order_uuid}/refund"],
+                json!({"refund_amount": "5.00", "refund_reason": "有划痕"}),
+                409,
+                vec![
+                    optional("refund_amount", price()),
+                    optional("refund_reason", text(0, 500)),
+                ],
+            )
+        },
+        Form {
+            who: Who::Service,
+            ..form(
+                &["POST /api/orders/internal/{order_uuid}/refund"],
+                json!({"refund_uuid": uuid_text(), "amount": "5.00", "reason": "有划痕", "fingerprint": "x"}),
+                409,
+                vec![
+                    required("refund_uuid", uuid()),
+                    optional("buyer_uuid", uuid()),
+                    optional("amount", price()),
+                    optional("reason", text(0, 500)),
+                    optional("fingerprint", text(1, 64)),
+                ],
+            )
+        },
         form(
             &["POST /api/payment/callback/{payment_method}"],
             json!({
@@ -411,11 +439,13 @@ fn notification_form(buyer: &Member<'_>) -> Form {
 }
 
 /// Routes that change something and read no JSON.
-const WITHOUT_JSON: [&str; 9] = [
+const WITHOUT_JSON: [&str; 11] = [
     "POST /api/orders/{order_id}/complete",
     "PUT /api/orders/{order_id}/complete",
     "PATCH /api/orders/{order_id}/complete",
     "POST /api/payment/{payment_uuid}/cancel",
+    "PUT /api/payment/{payment_uuid}/cancel",
+    "PATCH /api/payment/{payment_uuid}/cancel",
     "POST /api/notifications/{notification_id}/read",
     "PUT /api/notifications/{notification_id}/read",
     "PATCH /api/notifications/{notification_id}/read",
@@ -837,6 +867,9 @@ const QUERIES: &[(&str, &str, &[&str])] = &[
     ("/api/notifications", "read", &["x", "2"]),
     ("/api/notifications", "unread_only", &["x"]),
     ("/api/notifications/unread-count", "type", &["x", "9"]),
+    ("/api/payment/records", "page", &["0", "-1", "x", "%00"]),
+    ("/api/payment/records", "page_size", &["0", "101", "x"]),
+    ("/api/payment/records", "status", &["x", "5", "paid", "SUCCESS", "%FF"]),
     ("/api/payment/callback/alipay", "out_trade_no", &["x", "%00"]),
 ];
 

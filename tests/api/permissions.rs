@@ -155,6 +155,17 @@ impl Flows<'_> {
         self.world.settle().await;
         let path = format!("/api/payment/{}/", text(&order["order_uuid"]));
         assert_eq!(self.buyer.get(&path).expect(200).await.data()["status"], "success");
+        self.buyer.get("/api/payment/records/").expect(200).await;
+        // An order that has an old number is found by it; this one has none.
+        self.buyer.get("/api/payment/17/").expect(404).await;
+        self.world
+            .until("the order is paid", async || {
+                self.buyer.order(&order).await["status"] == 1
+            })
+            .await;
+        let path = format!("/api/payment/{}/refund/", text(&order["order_uuid"]));
+        let part = json!({"refund_amount": "5.00"});
+        self.buyer.post(&path, &part).expect(201).await;
         let path = format!("/api/orders/{}/complete/", text(&order["order_uuid"]));
         self.buyer.ask("POST", &path).expect(200).await;
         self.world.settle().await;
@@ -176,7 +187,12 @@ impl Flows<'_> {
         let payment = self.buyer.starts_paying(&order).await;
         let path = format!("/api/payment/{}/cancel/", text(&payment["payment_uuid"]));
         self.buyer.ask("POST", &path).expect(200).await;
-        self.buyer.starts_paying(&order).await;
+        // The second click finds the payment of the first.
+        let second = self.buyer.starts_paying(&order).await;
+        assert_eq!(
+            self.buyer.starts_paying(&order).await["payment_uuid"],
+            second["payment_uuid"]
+        );
         self.buyer.cancels(&order, "不要了").await;
         self.world.settle().await;
         // This one expires, and with it its payment.

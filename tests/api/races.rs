@@ -149,7 +149,11 @@ fn both_sides_cancelling_at_once_cancel_once() {
             told_buyer + 2,
             "cancelled and refunded, once"
         );
-        assert_eq!(seller.notices().await.len(), told_seller + 1, "cancelled, once");
+        assert_eq!(
+            seller.notices().await.len(),
+            told_seller + 2,
+            "cancelled and refunded, once"
+        );
     });
 }
 

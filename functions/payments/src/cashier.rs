@@ -92,6 +92,10 @@ impl Cashier {
                 }
                 None => {
                     let payment = new_payment(wish, provider.name(), now);
+                    let payment = match provider.ready_offer(&payment) {
+                        Some(offer) => payment.with_offer(offer, now),
+                        None => payment,
+                    };
                     if self.payments.begin(&payment, head.as_ref()).await? {
                         return Ok((self.offer(payment, now).await?, true));
                     }

@@ -53,6 +53,24 @@ pub enum PaymentError {
         /// Where it stands.
         status: Status,
     },
+    /// Money is asked back of an order that nobody paid, or by the name of a payment that pays nothing.
+    #[error("there is nothing to give back: it is not paid")]
+    NotPaid,
+    /// Money is asked back of a completed order.
+    #[error("the order is completed, its money is the seller's")]
+    AlreadyReleased,
+    /// All of the money was asked back before.
+    #[error("all of the order's money goes back already")]
+    AlreadyRefunded,
+    /// More is asked back than is left.
+    #[error("only {left} is left to give back")]
+    RefundExceeds {
+        /// What is left.
+        left: Money,
+    },
+    /// The order was changed by others again and again.
+    #[error("the order is being changed by others")]
+    OrderChangedMeanwhile,
     /// A refund of a payment to which no money ever came.
     #[error("no money came for the payment {0}")]
     NothingCaptured(PaymentId),
@@ -115,11 +133,30 @@ impl From<PaymentError> for Problem {
                 "Money came for this order that does not match its price. We are looking into it.",
             ),
             PaymentError::NotCancellable { status, .. } => {
-                Self::conflict("payment-not-cancellable", text).with("payment_status", status.client_word())
+                Self::conflict("payment-not-cancellable", text).with("payment_status", status.shown().word())
             }
             PaymentError::NotPayable { status, .. } => {
-                Self::conflict("payment-not-payable", text).with("payment_status", status.client_word())
+                Self::conflict("payment-not-payable", text).with("payment_status", status.shown().word())
             }
+            PaymentError::NotPaid => Self::conflict("order-not-paid", "There is nothing to give back: it is not paid."),
+            PaymentError::AlreadyReleased => Self::conflict(
+                "already-released",
+                "This order is completed; its money is the seller's.",
+            ),
+            PaymentError::AlreadyRefunded => {
+                Self::conflict("already-refunded", "All of this order's money goes back already.")
+            }
+            PaymentError::RefundExceeds { left } => Self::new(
+                StatusCode::BAD_REQUEST,
+                "refund-exceeds",
+                format!("At most {left} can be given back."),
+            )
+            .field("refund_amount", format!("must be at most {left}"))
+            .with("refundable", left.to_string()),
+            PaymentError::OrderChangedMeanwhile => Self::conflict(
+                "changed-meanwhile",
+                "The order was changed just now. Look again and repeat.",
+            ),
             PaymentError::KeyReused => Self::conflict(
                 "idempotency-key-reused",
                 "This Idempotency-Key was used for another request. Use a new one.",

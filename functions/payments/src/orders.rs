@@ -1,18 +1,21 @@
-//! OrderService, as PaymentService needs it: what an order costs, and whether it waits for payment.
+//! OrderService, as PaymentService needs it: what an order costs, whether it waits for payment, and what it gives back.
 
-use contracts::orders::OrderForServices;
+use std::str::FromStr;
+
+use contracts::orders::{OrderForServices, RefundDemand, RefundForServices, RefundRefusal};
 use http_function::StatusCode;
 use kernel::{Money, OrderId, Timestamp, UserId};
 use keys::ServiceName;
 use serde::Deserialize;
 use service_client::Services;
+use uuid::Uuid;
 
 use crate::error::PaymentError;
 
 /// Number of the status in which an order waits for payment.
 const PENDING_PAYMENT: u8 = 0;
 
-/// Reads orders.
+/// Reads orders and asks their money back.
 #[derive(Debug, Clone)]
 pub struct Orders {
     services: Services,
@@ -28,6 +31,30 @@ struct Member {
     order: OrderForServices,
 }
 
+#[derive(Deserialize)]
+struct Refunded {
+    data: RefundMember,
+}
+
+#[derive(Deserialize)]
+struct RefundMember {
+    refund: RefundForServices,
+}
+
+/// A refusal, as far as it says why.
+#[derive(Deserialize)]
+struct Refusal {
+    error: RefusalKind,
+    #[serde(default)]
+    refundable: Option<Money>,
+}
+
+#[derive(Deserialize)]
+struct RefusalKind {
+    #[serde(rename = "type")]
+    kind: RefundRefusal,
+}
+
 impl Orders {
     /// Through `services`.
     #[must_use]
@@ -40,14 +67,80 @@ impl Orders {
     /// # Errors
     /// [`PaymentError::Service`].
     pub async fn find(&self, id: OrderId) -> Result<Option<OrderForServices>, PaymentError> {
-        let answer = self
-            .services
-            .get(ServiceName::OrderService, &format!("/api/orders/internal/{id}"))
-            .await?;
+        self.read(&format!("/api/orders/internal/{id}")).await
+    }
+
+    /// The order that has the number `number` from before orders had UUIDs, if there is one.
+    ///
+    /// # Errors
+    /// [`PaymentError::Service`].
+    pub async fn numbered(&self, number: u64) -> Result<Option<OrderForServices>, PaymentError> {
+        self.read(&format!("/api/orders/internal/{number}")).await
+    }
+
+    async fn read(&self, path: &str) -> Result<Option<OrderForServices>, PaymentError> {
+        let answer = self.services.get(ServiceName::OrderService, path).await?;
         match answer.status {
             StatusCode::OK => Ok(Some(answer.json::<Found>()?.data.order)),
-            StatusCode::NOT_FOUND => Ok(None),
+            // What OrderService does not take for the name of an order is the name of none.
+            StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => Ok(None),
             _ => Err(answer.not_understood("an order could not be read").into()),
+        }
+    }
+
+    /// Has the order give money back. It decides, and its stream asks for the refund.
+    ///
+    /// # Errors
+    /// The order's refusals, and [`PaymentError::Service`]: whether it was asked back is not known.
+    pub async fn refund(&self, order: OrderId, demand: &RefundDemand) -> Result<RefundForServices, PaymentError> {
+        let path = format!("/api/orders/internal/{order}/refund");
+        let answer = self
+            .services
+            .post_idempotent(ServiceName::OrderService, &path, demand)
+            .await?;
+        match answer.status {
+            StatusCode::OK => Ok(answer.json::<Refunded>()?.data.refund),
+            StatusCode::NOT_FOUND => Err(PaymentError::OrderNotFound),
+            _ => {
+                let refusal: Refusal = answer.json()?;
+                Err(match refusal.error.kind {
+                    RefundRefusal::OrderNotPaid => PaymentError::NotPaid,
+                    RefundRefusal::AlreadyReleased => PaymentError::AlreadyReleased,
+                    RefundRefusal::AlreadyRefunded => PaymentError::AlreadyRefunded,
+                    RefundRefusal::RefundExceeds => PaymentError::RefundExceeds {
+                        left: refusal.refundable.unwrap_or_default(),
+                    },
+                    RefundRefusal::IdempotencyKeyReused => PaymentError::KeyReused,
+                    RefundRefusal::ChangedMeanwhile => PaymentError::OrderChangedMeanwhile,
+                })
+            }
+        }
+    }
+}
+
+/// What a path calls an order or one of its payments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// By its own UUID, or by that of a payment of it.
+    Uuid(Uuid),
+    /// By its number from before orders had UUIDs.
+    Number(u64),
+}
+
+/// A text that names no order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be the UUID of an order or of a payment, or an order's old number")]
+pub struct NotNamed;
+
+impl FromStr for Named {
+    type Err = NotNamed;
+
+    fn from_str(text: &str) -> Result<Self, NotNamed> {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse() {
+            // As many digits as a UUID without hyphens has are a UUID.
+            Ok(number) if is_number && text.len() < 19 => Ok(Self::Number(number)),
+            _ => Uuid::try_parse(text).map(Self::Uuid).map_err(|_| NotNamed),
         }
     }
 }
@@ -84,6 +177,23 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    #[test]
+    fn orders_have_uuids_and_some_have_numbers() {
+        let uuid = Uuid::new_v4();
+        assert_eq!(uuid.to_string().parse(), Ok(Named::Uuid(uuid)));
+        assert_eq!(uuid.simple().to_string().parse(), Ok(Named::Uuid(uuid)));
+        assert_eq!(
+            "12".repeat(16)
+                .parse::<Named>()
+                .map(|named| matches!(named, Named::Uuid(_))),
+            Ok(true)
+        );
+        assert_eq!("17".parse(), Ok(Named::Number(17)));
+        for text in ["", "-1", "+1", "1.5", "x", "records ", "99999999999999999999", "１"] {
+            assert_eq!(text.parse::<Named>(), Err(NotNamed), "{text}");
+        }
+    }
 
     #[test]
     fn only_its_buyer_pays_an_order_and_only_its_price_and_in_time() {

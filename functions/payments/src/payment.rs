@@ -136,6 +136,16 @@ impl Payment {
         }
     }
 
+    /// The same new payment, with an offer that was there from the start.
+    #[must_use]
+    pub fn with_offer(self, offer: Offer, now: Timestamp) -> Self {
+        let next_check = self.check_after(now);
+        Self {
+            state: State::Pending { offer, next_check },
+            ..self
+        }
+    }
+
     /// The provider made its offer.
     #[must_use]
     pub fn offered(&self, offer: Offer, now: Timestamp) -> Decision {

@@ -157,6 +157,10 @@ pub trait Provider: Send + Sync {
     /// Which one it is.
     fn name(&self) -> ProviderName;
 
+    /// The offer, where it needs no answer of the provider's: a page whose link proves itself. Such a payment is with the
+    /// buyer as soon as it is stored.
+    fn ready_offer(&self, payment: &Payment) -> Option<Offer>;
+
     /// Makes the trade, or makes the same one again.
     ///
     /// # Errors

@@ -304,6 +304,10 @@ impl Provider for Sandbox {
     }
 
     /// A signed URL. The sandbox learns of the trade when the buyer opens it.
+    fn ready_offer(&self, payment: &Payment) -> Option<Offer> {
+        Some(Offer::Redirect(self.page_url(payment)))
+    }
+
     async fn create(&self, payment: &Payment) -> Result<Offer, Silence> {
         Ok(Offer::Redirect(self.page_url(payment)))
     }

@@ -1,5 +1,7 @@
 //! The state machine of one attempt to pay, as data.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 /// Where an attempt stands.
@@ -22,6 +24,65 @@ pub enum Status {
     Mismatch,
     /// The money came after the attempt had ended. It goes back.
     LatePaid,
+}
+
+/// What clients know of a status: the nearest of these five, a number in some answers and a word in others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shown {
+    /// Can be paid.
+    Pending,
+    /// Looked at by a person.
+    Processing,
+    /// Paid.
+    Success,
+    /// Failed.
+    Failed,
+    /// Ended without paying its order.
+    Cancelled,
+}
+
+/// A text that is none of the numbers and words that clients know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be pending, processing, success, failed, cancelled, or a number from 0 to 4")]
+pub struct NotShown;
+
+impl Shown {
+    /// Every one, by its number.
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Processing,
+        Self::Success,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The number that clients know.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The word that clients know.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Success => "success",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl FromStr for Shown {
+    type Err = NotShown;
+
+    fn from_str(text: &str) -> Result<Self, NotShown> {
+        let is_meant = |shown: &Self| shown.word() == text || shown.number().to_string() == text;
+        Self::ALL.into_iter().find(is_meant).ok_or(NotShown)
+    }
 }
 
 /// What can happen to an attempt.
@@ -106,27 +167,15 @@ impl Status {
         self.is_open() || self == Self::Mismatch
     }
 
-    /// The number that clients know: the nearest of 0 pending, 1 processing, 2 success, 3 failed, 4 cancelled.
+    /// What clients know of it.
     #[must_use]
-    pub fn number(self) -> u8 {
+    pub fn shown(self) -> Shown {
         match self {
-            Self::Created | Self::Pending => 0,
-            Self::Mismatch => 1,
-            Self::Paid => 2,
-            Self::Failed => 3,
-            Self::Closed | Self::Expired | Self::LatePaid => 4,
-        }
-    }
-
-    /// The word that clients know for [`Status::number`].
-    #[must_use]
-    pub fn client_word(self) -> &'static str {
-        match self.number() {
-            0 => "pending",
-            1 => "processing",
-            2 => "success",
-            3 => "failed",
-            _ => "cancelled",
+            Self::Created | Self::Pending => Shown::Pending,
+            Self::Mismatch => Shown::Processing,
+            Self::Paid => Shown::Success,
+            Self::Failed => Shown::Failed,
+            Self::Closed | Self::Expired | Self::LatePaid => Shown::Cancelled,
         }
     }
 
@@ -215,6 +264,18 @@ mod tests {
             for (event, outcome) in EVENTS.into_iter().zip(outcomes) {
                 assert_eq!(status.on(event), outcome, "{status:?} {event:?}");
             }
+        }
+    }
+
+    #[test]
+    fn clients_name_a_status_by_number_or_word() {
+        for (number, shown) in Shown::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(shown.number()), number);
+            assert_eq!(shown.number().to_string().parse(), Ok(shown));
+            assert_eq!(shown.word().parse(), Ok(shown));
+        }
+        for text in ["5", "-1", "00", "paid", "PENDING", ""] {
+            assert_eq!(text.parse::<Shown>(), Err(NotShown));
         }
     }
 

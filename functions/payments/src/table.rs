@@ -2,10 +2,10 @@
 
 use cloud::{Cloud, StartError};
 use contracts::payments::{PaymentMethod, RefundReason};
-use kernel::{Money, OrderId, PaymentId, RefundId, Timestamp, UserId};
+use kernel::{Money, OrderId, Page, PageRequest, PaymentId, RefundId, Timestamp, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tables::{Key, Query, Table, TableError, Transaction, due_shard, due_shards};
+use tables::{Key, Order, Query, Table, TableError, Transaction, Update, due_shard, due_shards};
 
 use crate::error::PaymentError;
 use crate::head::Head;
@@ -13,7 +13,7 @@ use crate::ledger::Ledger;
 use crate::payment::{Decision, Payment, State};
 use crate::provider::{Offer, ProviderName, Receipt};
 use crate::refund::{Refund, RefundStatus};
-use crate::status::Status;
+use crate::status::{Shown, Status};
 
 /// A payment as it is stored and as the table's stream carries it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +30,9 @@ pub struct PaymentRecord {
     updated_at: Timestamp,
     expires_at: Timestamp,
     status: Status,
+    /// In which list of its user it is found: `user:status`, with the status that clients know.
+    #[serde(default)]
+    listed_under: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     offer: Option<Offer>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +67,7 @@ impl From<&Payment> for PaymentRecord {
             updated_at: payment.updated_at,
             expires_at: payment.expires_at,
             status: payment.status(),
+            listed_under: listed_under(payment.user, payment.status().shown()),
             offer,
             receipt: payment.receipt().cloned(),
             ledger: payment.ledger.clone(),
@@ -243,6 +247,51 @@ pub enum StreamRecord {
     Payment(Box<PaymentRecord>),
 }
 
+fn listed_under(user: UserId, shown: Shown) -> String {
+    format!("{user}:{}", shown.word())
+}
+
+/// How many payments a user has, by what clients know of their status. Each count is changed in the transaction that
+/// changes a payment, so that together they are always as many as there are payments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    pending: i64,
+    processing: i64,
+    success: i64,
+    failed: i64,
+    cancelled: i64,
+}
+
+impl Counts {
+    /// So many are shown as `shown`.
+    #[must_use]
+    pub fn of(&self, shown: Shown) -> usize {
+        let count = match shown {
+            Shown::Pending => self.pending,
+            Shown::Processing => self.processing,
+            Shown::Success => self.success,
+            Shown::Failed => self.failed,
+            Shown::Cancelled => self.cancelled,
+        };
+        usize::try_from(count).unwrap_or(0)
+    }
+}
+
+/// One payment more that is shown as `to`, and one less as `from`.
+fn counted(user: UserId, from: Option<Shown>, to: Shown) -> Update {
+    let key = Key::of("user_uuid", user);
+    // Counting goes with whatever the counts are: no count may ever keep money from being entered.
+    let always = "attribute_exists(user_uuid) OR attribute_not_exists(user_uuid)";
+    let update = match from {
+        Some(from) => Update::new(key, "ADD #to :more, #from :less", always)
+            .name("#from", from.word())
+            .number(":less", -1),
+        None => Update::new(key, "ADD #to :more", always),
+    };
+    update.name("#to", to.word()).number(":more", 1)
+}
+
 fn payment_key(id: PaymentId) -> Key {
     Key::of("payment_uuid", id)
 }
@@ -320,20 +369,148 @@ async fn find_payment(payments: &Table, id: PaymentId) -> Result<Option<Payment>
     Ok(record.map(Payment::try_from).transpose()?)
 }
 
-/// Reads and changes payments and the heads of orders.
+/// Lists a user's payments.
+#[derive(Debug, Clone)]
+pub struct ListPayments {
+    payments: Table,
+    counts: Table,
+}
+
+/// What the index tells of a payment.
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Listed {
+    payment_uuid: PaymentId,
+    created_at: Timestamp,
+}
+
+impl ListPayments {
+    /// Reads `PAYMENTS_TABLE` and `PAYMENT_COUNTS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            payments: Table::from_env(cloud, "PAYMENTS_TABLE")?,
+            counts: Table::from_env(cloud, "PAYMENT_COUNTS_TABLE")?,
+        })
+    }
+
+    /// A page of the payments of `user`, newest first; those shown as `filter` only, if there is one.
+    ///
+    /// Three round trips whatever the history: the counts, the lists of the statuses that have any, read at once and no
+    /// further than the page is away from the nearer end, and the payments of the page.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn page_of(
+        &self,
+        user: UserId,
+        filter: Option<Shown>,
+        wanted: PageRequest,
+    ) -> Result<Page<Payment>, PaymentError> {
+        let counts: Option<Counts> = self.counts.find(&Key::of("user_uuid", user)).await?;
+        let counts = counts.unwrap_or_default();
+        let statuses: Vec<Shown> = Shown::ALL
+            .into_iter()
+            .filter(|shown| filter.is_none_or(|filter| *shown == filter) && counts.of(*shown) > 0)
+            .collect();
+        let count = statuses.iter().map(|shown| counts.of(*shown)).sum();
+        let window = Window::of(wanted, count);
+        let entries = match window.read {
+            0 => Vec::new(),
+            _ => {
+                let lists = statuses.iter().map(|shown| self.list(user, *shown, window));
+                window.cut(futures::future::try_join_all(lists).await?.concat())
+            }
+        };
+        Ok(Page {
+            request: wanted,
+            count,
+            entries: self.found(&entries).await?,
+        })
+    }
+
+    async fn list(&self, user: UserId, shown: Shown, window: Window) -> Result<Vec<Listed>, PaymentError> {
+        let query = Query::partition(Some("by-user-and-status"), "listed_under", listed_under(user, shown))
+            .in_order(window.order)
+            .limit(i32::try_from(window.read).unwrap_or(i32::MAX));
+        Ok(self.payments.query(query).await?)
+    }
+
+    /// The payments of `ids`, in that order.
+    async fn found(&self, ids: &[PaymentId]) -> Result<Vec<Payment>, PaymentError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = ids.iter().copied().map(payment_key).collect();
+        let records: Vec<PaymentRecord> = self.payments.find_all(keys).await?;
+        let mut payments = records
+            .into_iter()
+            .map(Payment::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
+        payments.sort_by_key(|payment| ids.iter().position(|id| *id == payment.id));
+        Ok(payments)
+    }
+}
+
+/// Where a page lies in a list that can be read from both ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Window {
+    /// From which end.
+    order: Order,
+    /// How many entries have to be read from that end.
+    read: usize,
+    /// How many of them come before the page.
+    skip: usize,
+}
+
+impl Window {
+    /// Newest first, `count` entries in all.
+    fn of(wanted: PageRequest, count: usize) -> Self {
+        let first = wanted.offset().min(count);
+        let end = first.saturating_add(wanted.size() as usize).min(count);
+        let (order, skip, read) = match end <= count - first {
+            true => (Order::Descending, first, end),
+            false => (Order::Ascending, count - end, count - first),
+        };
+        Self {
+            order,
+            read: if first == end { 0 } else { read },
+            skip,
+        }
+    }
+
+    /// The page, newest first, out of what was read from that end of several lists.
+    fn cut(self, mut listed: Vec<Listed>) -> Vec<PaymentId> {
+        listed.sort_by_key(|listed| (listed.created_at, listed.payment_uuid));
+        let ids = listed.into_iter().map(|listed| listed.payment_uuid);
+        match self.order {
+            Order::Descending => ids.rev().take(self.read).skip(self.skip).collect(),
+            Order::Ascending => {
+                let mut page: Vec<_> = ids.take(self.read).skip(self.skip).collect();
+                page.reverse();
+                page
+            }
+        }
+    }
+}
+
+/// Reads and changes payments, the heads of orders and the counts of users.
 #[derive(Debug, Clone)]
 pub struct WritePayments {
     read: ReadPayments,
+    counts: Table,
 }
 
 impl WritePayments {
-    /// Reads `PAYMENTS_TABLE` and `ORDER_PAYMENTS_TABLE`.
+    /// Reads `PAYMENTS_TABLE`, `ORDER_PAYMENTS_TABLE` and `PAYMENT_COUNTS_TABLE`.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
         Ok(Self {
             read: ReadPayments::from_env(cloud)?,
+            counts: Table::from_env(cloud, "PAYMENT_COUNTS_TABLE")?,
         })
     }
 
@@ -351,16 +528,18 @@ impl WritePayments {
     pub async fn begin(&self, payment: &Payment, seen: Option<&Head>) -> Result<bool, PaymentError> {
         let head = Head::with_attempt(seen, payment.order, payment.user, payment.id);
         let record = HeadRecord::from(&head);
-        let inserted = Transaction::new().insert(
-            &self.read.payments,
-            &payment_key(payment.id),
-            PaymentRecord::from(payment),
-        );
-        let both = match seen {
+        let inserted = Transaction::new()
+            .insert(
+                &self.read.payments,
+                &payment_key(payment.id),
+                PaymentRecord::from(payment),
+            )
+            .update(&self.counts, counted(payment.user, None, payment.status().shown()));
+        let all = match seen {
             Some(seen) => inserted.replace(&self.read.heads, record, seen.version),
             None => inserted.insert(&self.read.heads, &head_key(payment.order), record),
         };
-        happened(both.commit().await)
+        happened(all.commit().await)
     }
 
     /// Finds the payment, lets `decide` say what becomes of it, and stores that if nobody changed it meanwhile;
@@ -394,18 +573,24 @@ impl WritePayments {
 
     async fn store(&self, seen: &Payment, next: &Payment) -> Result<bool, PaymentError> {
         let record = PaymentRecord::from(next);
-        if next.status().occupies_the_order() || !seen.status().occupies_the_order() {
+        let (before, after) = (seen.status(), next.status());
+        let leaves_the_order = before.occupies_the_order() && !after.occupies_the_order();
+        if !leaves_the_order && before.shown() == after.shown() {
             return happened(self.read.payments.replace(record, seen.version).await);
         }
-        let head = self.read.head(next.order).await?.ok_or_else(|| TableError::Corrupt {
-            table: "order payments".into(),
-            reason: format!("the order {} has the payment {} but no head", next.order, next.id),
-        })?;
-        let without = head.without(next.id, next.status() == Status::Paid);
-        let both = Transaction::new()
-            .replace(&self.read.payments, record, seen.version)
-            .replace(&self.read.heads, HeadRecord::from(&without), head.version);
-        happened(both.commit().await)
+        let mut all = Transaction::new().replace(&self.read.payments, record, seen.version);
+        if before.shown() != after.shown() {
+            all = all.update(&self.counts, counted(next.user, Some(before.shown()), after.shown()));
+        }
+        if leaves_the_order {
+            let head = self.read.head(next.order).await?.ok_or_else(|| TableError::Corrupt {
+                table: "order payments".into(),
+                reason: format!("the order {} has the payment {} but no head", next.order, next.id),
+            })?;
+            let without = head.without(next.id, after == Status::Paid);
+            all = all.replace(&self.read.heads, HeadRecord::from(&without), head.version);
+        }
+        happened(all.commit().await)
     }
 }
 
@@ -544,6 +729,8 @@ async fn due_in<T: DeserializeOwned>(table: &Table, now: Timestamp) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn item(status: &str) -> serde_json::Value {
@@ -566,6 +753,47 @@ mod tests {
         for status in ["created", "closed", "expired", "failed"] {
             let record: PaymentRecord = serde_json::from_value(item(status)).unwrap();
             assert!(Payment::try_from(record).is_ok());
+        }
+    }
+
+    proptest! {
+        /// Whichever end is read, and however the payments are spread over the lists, the pages are the whole list cut.
+        #[test]
+        fn pages_read_from_either_end_are_the_list_cut(lists in prop::collection::vec(0..3_usize, 0..40), size in 1..12_u32) {
+            let payments: Vec<(usize, Listed)> = lists
+                .iter()
+                .enumerate()
+                .map(|(at, list)| {
+                    // Several in one millisecond.
+                    let created_at = Timestamp::from_millis(i64::try_from(at / 2).unwrap());
+                    (*list, Listed { payment_uuid: PaymentId::random(), created_at })
+                })
+                .collect();
+            let mut newest_first: Vec<Listed> = payments.iter().map(|(_, listed)| *listed).collect();
+            newest_first.sort_by_key(|listed| std::cmp::Reverse((listed.created_at, listed.payment_uuid)));
+            for number in 1..6_u32 {
+                let wanted = PageRequest::parse(Some(&number.to_string()), Some(&size.to_string()), 10).unwrap();
+                let window = Window::of(wanted, payments.len());
+                prop_assert!(window.read <= payments.len().div_ceil(2) + size as usize);
+                let read = (0..3).flat_map(|list| {
+                    let mut of_list: Vec<Listed> =
+                        payments.iter().filter(|(of, _)| *of == list).map(|(_, listed)| *listed).collect();
+                    of_list.sort_by_key(|listed| (listed.created_at, listed.payment_uuid));
+                    if window.order == Order::Descending {
+                        of_list.reverse();
+                    }
+                    of_list.truncate(window.read);
+                    of_list
+                });
+                let expected: Vec<PaymentId> = newest_first
+                    .iter()
+                    .skip(wanted.offset())
+                    .take(size as usize)
+                    .map(|listed| listed.payment_uuid)
+                    .collect();
+                let page = if window.read == 0 { vec![] } else { window.cut(read.collect()) };
+                prop_assert_eq!(page, expected);
+            }
         }
     }
 

@@ -1,73 +1,210 @@
 //! The JSON that leaves PaymentService, the numbers and words that clients know for statuses included.
 
-use kernel::Zone;
-use serde_json::{Value, json};
+use contracts::orders::{RefundForServices, RefundStatus};
+use kernel::{Money, OrderId, PaymentId, RefundId, UserId, Zone};
+use serde::Serialize;
 
 use crate::payment::{Payment, State};
 use crate::provider::Offer;
-use crate::status::Status;
+use crate::status::{Shown, Status};
 
 /// A payment whose status is a number, as the answer to opening it has it.
-#[must_use]
-pub fn payment_opened(payment: &Payment, zone: Zone) -> Value {
-    let mut view = payment_found(payment, zone);
-    view["status"] = json!(payment.status().number());
-    view
+#[derive(Debug, Serialize)]
+pub struct PaymentOpened {
+    #[serde(flatten)]
+    payment: PaymentFacts,
+    /// 0 pending, 1 processing, 2 success, 3 failed, 4 cancelled.
+    status: u8,
 }
 
 /// A payment whose status is a word.
-#[must_use]
-pub fn payment_found(payment: &Payment, zone: Zone) -> Value {
-    let paid = payment.receipt().filter(|_| payment.status() == Status::Paid);
-    json!({
-        "payment_id": payment.id,
-        "payment_uuid": payment.id,
-        "order_id": payment.order,
-        "order_uuid": payment.order,
-        "user_uuid": payment.user,
-        "amount": payment.amount,
-        "payment_method": payment.method.number(),
-        "payment_subject": payment.subject,
-        "status": payment.status().client_word(),
-        "status_display": status_display(payment),
-        "created_at": zone.show(payment.created_at),
-        "updated_at": zone.show(payment.updated_at),
-        "expires_at": zone.show(payment.expires_at),
-        "paid_at": paid.map(|receipt| zone.show(receipt.paid_at)),
-        "transaction_id": paid.map(|receipt| receipt.trade_no.as_str()),
-        "payment_data": payment_data(payment),
-    })
+#[derive(Debug, Serialize)]
+pub struct PaymentFound {
+    #[serde(flatten)]
+    payment: PaymentFacts,
+    status: Shown,
 }
 
-/// Always the four texts that clients read; empty once there is nothing left to pay.
-fn payment_data(payment: &Payment) -> Value {
-    let offer = match &payment.state {
-        State::Pending { offer, .. } => Some(offer),
-        _ => None,
-    };
-    let text = match offer {
-        Some(Offer::QrCode(text) | Offer::Redirect(text)) => text.as_str(),
-        Some(Offer::AutoForm(_) | Offer::JsapiParams(_)) | None => "",
-    };
-    let mut data = json!({"qrcode": text, "qr_code": text, "url": text, "payment_url": text});
-    match offer {
-        Some(Offer::AutoForm(html)) => data["form"] = json!(html),
-        Some(Offer::JsapiParams(parameters)) => data["jsapi_params"] = json!(parameters),
-        Some(Offer::QrCode(_) | Offer::Redirect(_)) | None => {}
+#[derive(Debug, Serialize)]
+struct PaymentFacts {
+    payment_id: PaymentId,
+    payment_uuid: PaymentId,
+    order_id: OrderId,
+    order_uuid: OrderId,
+    user_uuid: UserId,
+    amount: Money,
+    /// 0 alipay, 1 wechat_pay.
+    payment_method: u8,
+    payment_subject: String,
+    status_display: &'static str,
+    created_at: String,
+    updated_at: String,
+    expires_at: String,
+    paid_at: Option<String>,
+    /// The provider's number of it.
+    transaction_id: Option<String>,
+    payment_data: PaymentData,
+}
+
+/// How it is paid: always the four texts that clients read, all the same; empty once there is nothing left to pay.
+#[derive(Debug, Serialize)]
+struct PaymentData {
+    qrcode: String,
+    qr_code: String,
+    url: String,
+    payment_url: String,
+    /// An HTML form that submits itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    form: Option<String>,
+    /// For a script inside the provider's app.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jsapi_params: Option<String>,
+}
+
+impl PaymentOpened {
+    /// Of `payment`.
+    #[must_use]
+    pub fn of(payment: &Payment, zone: Zone) -> Self {
+        Self {
+            payment: PaymentFacts::of(payment, zone),
+            status: payment.status().shown().number(),
+        }
     }
-    data
+}
+
+impl PaymentFound {
+    /// Of `payment`.
+    #[must_use]
+    pub fn of(payment: &Payment, zone: Zone) -> Self {
+        Self {
+            payment: PaymentFacts::of(payment, zone),
+            status: payment.status().shown(),
+        }
+    }
+}
+
+impl PaymentFacts {
+    fn of(payment: &Payment, zone: Zone) -> Self {
+        let paid = payment.receipt().filter(|_| payment.status() == Status::Paid);
+        Self {
+            payment_id: payment.id,
+            payment_uuid: payment.id,
+            order_id: payment.order,
+            order_uuid: payment.order,
+            user_uuid: payment.user,
+            amount: payment.amount,
+            payment_method: payment.method.number(),
+            payment_subject: payment.subject.clone(),
+            status_display: status_display(payment),
+            created_at: zone.show(payment.created_at),
+            updated_at: zone.show(payment.updated_at),
+            expires_at: zone.show(payment.expires_at),
+            paid_at: paid.map(|receipt| zone.show(receipt.paid_at)),
+            transaction_id: paid.map(|receipt| receipt.trade_no.clone()),
+            payment_data: PaymentData::of(payment),
+        }
+    }
+}
+
+impl PaymentData {
+    fn of(payment: &Payment) -> Self {
+        let offer = match &payment.state {
+            State::Pending { offer, .. } => Some(offer),
+            _ => None,
+        };
+        let text = match offer {
+            Some(Offer::QrCode(text) | Offer::Redirect(text)) => text.clone(),
+            Some(Offer::AutoForm(_) | Offer::JsapiParams(_)) | None => String::new(),
+        };
+        let (form, jsapi_params) = match offer {
+            Some(Offer::AutoForm(html)) => (Some(html.clone()), None),
+            Some(Offer::JsapiParams(parameters)) => (None, Some(parameters.clone())),
+            Some(Offer::QrCode(_) | Offer::Redirect(_)) | None => (None, None),
+        };
+        Self {
+            qrcode: text.clone(),
+            qr_code: text.clone(),
+            url: text.clone(),
+            payment_url: text,
+            form,
+            jsapi_params,
+        }
+    }
 }
 
 fn status_display(payment: &Payment) -> &'static str {
-    let given_back = payment.ledger.refunded().is_ok_and(|refunded| !refunded.is_zero());
+    let refunded = payment.ledger.refunded().unwrap_or_default();
     match payment.status() {
         Status::Created | Status::Pending => "待支付",
-        Status::Paid | Status::LatePaid if given_back => "已退款",
+        Status::Paid | Status::LatePaid if !refunded.is_zero() && refunded < payment.amount => "部分退款",
+        Status::Paid | Status::LatePaid if !refunded.is_zero() => "已退款",
         Status::Paid => "支付成功",
         Status::Closed => "已取消",
         Status::Expired => "已超时",
         Status::Failed => "支付失败",
         Status::Mismatch => "核实中",
         Status::LatePaid => "已关闭，退款中",
+    }
+}
+
+/// Money that was asked back.
+#[derive(Debug, Serialize)]
+pub struct RefundView {
+    success: bool,
+    refund_id: RefundId,
+    order_id: OrderId,
+    refund_amount: Money,
+    refund_status: RefundStatus,
+}
+
+impl From<RefundForServices> for RefundView {
+    fn from(refund: RefundForServices) -> Self {
+        Self {
+            success: true,
+            refund_id: refund.refund_uuid,
+            order_id: refund.order_uuid,
+            refund_amount: refund.amount,
+            refund_status: refund.refund_status,
+        }
+    }
+}
+
+/// The answer to a simulated payment that took place.
+#[derive(Debug, Serialize)]
+pub struct PaymentSimulated {
+    success: bool,
+    status: Shown,
+    code: u16,
+    message: &'static str,
+}
+
+impl PaymentSimulated {
+    /// It took place.
+    #[must_use]
+    pub fn done() -> Self {
+        Self {
+            success: true,
+            status: Shown::Success,
+            code: 200,
+            message: "支付成功",
+        }
+    }
+}
+
+/// What a returning browser is told where no page is configured to send it to.
+#[derive(Debug, Serialize)]
+pub struct BrowserReturned {
+    order_uuid: Option<OrderId>,
+    status: Option<Shown>,
+}
+
+impl BrowserReturned {
+    /// Of the payment that the browser comes from, if there is one.
+    #[must_use]
+    pub fn of(payment: Option<&Payment>) -> Self {
+        Self {
+            order_uuid: payment.map(|payment| payment.order),
+            status: payment.map(|payment| payment.status().shown()),
+        }
     }
 }

@@ -9,7 +9,7 @@ use http_function::{Call, Reply};
 use payments::cashier::Cashier;
 use payments::error::PaymentError;
 use payments::status::Status;
-use payments::view;
+use payments::view::PaymentFound;
 
 async fn open(cloud: Cloud) -> Result<Cashier, StartError> {
     Cashier::from_env(&cloud).await
@@ -30,7 +30,7 @@ async fn cancel_payment(cashier: Arc<Cashier>, call: Call) -> Result<Reply, Paym
     match payment.status() {
         // Over is over, whatever ended it first: a repeated click is no error.
         Status::Closed | Status::Expired | Status::LatePaid => {
-            Ok(Reply::ok("支付已取消", view::payment_found(&payment, call.zone()))?)
+            Ok(Reply::ok("支付已取消", PaymentFound::of(&payment, call.zone()))?)
         }
         status => Err(PaymentError::NotCancellable { id, status }),
     }

@@ -14,7 +14,7 @@ use payments::cashier::{Cashier, Wish};
 use payments::error::PaymentError;
 use payments::orders::{Orders, payable};
 use payments::payment::Payment;
-use payments::view;
+use payments::view::PaymentOpened;
 use serde::Deserialize;
 use service_client::Services;
 
@@ -101,7 +101,7 @@ async fn find_earlier(desk: &Desk, id: Option<PaymentId>) -> Result<Option<Payme
 }
 
 fn answer(payment: &Payment, is_new: bool, call: &Call) -> Result<Reply, PaymentError> {
-    let view = view::payment_opened(payment, call.zone());
+    let view = PaymentOpened::of(payment, call.zone());
     let reply = if is_new {
         Reply::created("支付创建成功", view)
     } else {

@@ -1,32 +1,65 @@
-//! `GET /api/payment/{order_id}`: the latest attempt to pay an order, for its buyer.
+//! `GET /api/payment/{order_id}`: the latest attempt to pay an order, or one payment by its own UUID, for the buyer.
+//!
+//! An order is named by its UUID, or, where it was migrated, by its old number, which OrderService knows.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
 use http_function::{Call, Reply};
+use kernel::{OrderId, PaymentId, UserId};
 use payments::error::PaymentError;
+use payments::orders::{Named, Orders};
+use payments::payment::Payment;
 use payments::table::ReadPayments;
-use payments::view;
+use payments::view::PaymentFound;
+use service_client::Services;
 
-async fn open(cloud: Cloud) -> Result<ReadPayments, StartError> {
-    ReadPayments::from_env(&cloud)
+struct Desk {
+    payments: ReadPayments,
+    orders: Orders,
+}
+
+impl Desk {
+    async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            payments: ReadPayments::from_env(&cloud)?,
+            orders: Orders::new(Services::from_env(&cloud).await?),
+        })
+    }
 }
 
 fn main() -> ExitCode {
-    http_function::open(open, get_payment)
+    http_function::open(Desk::from_env, get_payment)
 }
 
-async fn get_payment(payments: Arc<ReadPayments>, call: Call) -> Result<Reply, PaymentError> {
+async fn get_payment(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentError> {
     let user = call.user()?.id;
-    let order = call.path_parameter("order_id")?;
 
+    let payment = match call.path_parameter("order_id")? {
+        Named::Uuid(uuid) => {
+            let (latest, named) = tokio::join!(
+                latest_of(&desk.payments, OrderId::from(uuid), user),
+                desk.payments.find_for(PaymentId::from(uuid), user),
+            );
+            match latest {
+                Err(PaymentError::NotFound) => named?,
+                latest => latest?,
+            }
+        }
+        Named::Number(number) => {
+            let order = desk.orders.numbered(number).await?.ok_or(PaymentError::NotFound)?;
+            latest_of(&desk.payments, order.order_uuid, user).await?
+        }
+    };
+    Ok(Reply::ok("获取成功", PaymentFound::of(&payment, call.zone()))?)
+}
+
+async fn latest_of(payments: &ReadPayments, order: OrderId, user: UserId) -> Result<Payment, PaymentError> {
     let head = payments
         .head(order)
         .await?
         .filter(|head| head.user == user)
         .ok_or(PaymentError::NotFound)?;
-    let payment = payments.find_for(head.latest, user).await?;
-
-    Ok(Reply::ok("获取成功", view::payment_found(&payment, call.zone()))?)
+    payments.find_for(head.latest, user).await
 }

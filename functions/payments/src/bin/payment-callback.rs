@@ -17,8 +17,8 @@ use payments::error::PaymentError;
 use payments::provider::{CallbackError, Handled, Provider, ProviderName};
 use payments::sandbox::Sandbox;
 use payments::status::Status;
+use payments::view::{BrowserReturned, PaymentSimulated};
 use serde::Deserialize;
-use serde_json::json;
 
 struct Desk {
     cashier: Cashier,
@@ -138,10 +138,7 @@ async fn simulate(desk: &Desk, sandbox: &Sandbox, call: &Call) -> Result<Reply, 
         false => payment,
     };
     match payment.status() {
-        Status::Paid => {
-            let body = json!({"success": true, "status": "success", "code": 200, "message": "支付成功"});
-            Ok(Reply::bare(StatusCode::OK, body)?)
-        }
+        Status::Paid => Ok(Reply::bare(StatusCode::OK, PaymentSimulated::done())?),
         status => Err(PaymentError::NotPayable { id, status }),
     }
 }
@@ -167,17 +164,21 @@ async fn welcome_back(desk: &Desk, call: &Call) -> Result<Reply, PaymentError> {
         }
         other => other,
     };
-    let status = payment.as_ref().map(|payment| payment.status().client_word());
-    let order = payment.as_ref().map(|payment| payment.order);
     match &desk.return_page {
         Some(page) => {
-            let mark = if page.contains('?') { '&' } else { '?' };
-            let url = match (order, status) {
-                (Some(order), Some(status)) => format!("{page}{mark}order_uuid={order}&status={status}"),
-                _ => page.clone(),
-            };
-            Ok(Reply::redirect(StatusCode::SEE_OTHER, &url)?)
+            let order = payment.as_ref().map(|payment| payment.order);
+            Ok(Reply::redirect(StatusCode::SEE_OTHER, &page_about(page, order))?)
         }
-        None => Ok(Reply::ok("支付结果", json!({"order_uuid": order, "status": status}))?),
+        None => Ok(Reply::ok("支付结果", BrowserReturned::of(payment.as_ref()))?),
+    }
+}
+
+/// The configured page, told which order it is about. Nothing that the browser brought gets into the address; what became
+/// of the payment the page asks for itself.
+fn page_about(page: &str, order: Option<OrderId>) -> String {
+    let mark = if page.contains('?') { '&' } else { '?' };
+    match order {
+        Some(order) => format!("{page}{mark}order_uuid={order}"),
+        None => page.to_owned(),
     }
 }
