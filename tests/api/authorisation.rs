@@ -47,6 +47,15 @@ const MATRIX: &str = "
     POST  /api/product                                401    in       in    in     in    403
     PUT   /api/product/{product_id}                   401    404      404   in     404   403
     PATCH /api/product/{product_id}                   401    404      404   in     404   403
+    GET   /api/product/category                       in     in       in    in     in    in
+    GET   /api/product/publish                        401    in       in    in     in    403
+    GET   /api/product/{product_id}/reviews           in     in       in    in     in    in
+    POST  /api/product/{product_id}/reviews           401    403      in    403    403   403
+    GET   /api/product/{product_id}/collection        in     in       in    in     in    403
+    POST  /api/product/{product_id}/collection        401    in       in    in     in    403
+    DELETE /api/product/{product_id}/collection       401    in       in    in     in    403
+    PATCH /api/root/products/{product_id}             401    403      403   403    in    403
+    POST  /api/product/{product_id}/update-stock      401    403      403   403    403   in
     POST  /api/products/{product_id}/reserve-stock    401    403      403   403    403   in
     POST  /api/products/{product_id}/restore-stock    401    403      403   403    403   in
 
@@ -87,6 +96,8 @@ const MATRIX: &str = "
     POST  /api/notifications/{notification_id}/read   401    404      in    404    404   403
     PUT   /api/notifications/{notification_id}/read   401    404      in    404    404   403
     PATCH /api/notifications/{notification_id}/read   401    404      in    404    404   403
+
+    DELETE /api/product/{product_id}                  401    404      404   in     404   403
 ";
 
 /// A line of the matrix.
@@ -171,6 +182,8 @@ impl<'a> Stage<'a> {
     fn path(&self, route: &str) -> String {
         inside::filled(route, |parameter| match parameter {
             "user_id" => self.buyer.id.clone(),
+            // What the buyer's order is about; for the rest, what anybody may do something to.
+            "product_id" if route.ends_with("/reviews") => self.ordered.id.clone(),
             "product_id" => self.offered.id.clone(),
             "order_id" | "order_uuid" => text(&self.order["order_uuid"]),
             "payment_uuid" | "out_trade_no" => text(&self.payment["payment_uuid"]),
@@ -199,6 +212,11 @@ impl<'a> Stage<'a> {
             (_, "/api/products/{product_id}/reserve-stock" | "/api/products/{product_id}/restore-stock") => {
                 json!({"order_uuid": uuid::Uuid::new_v4(), "quantity": 1})
             }
+            (_, "/api/product/{product_id}/update-stock") => json!({"quantity": 1}),
+            (_, "/api/product/{product_id}/reviews") => json!({
+                "order_uuid": self.order["order_uuid"], "rating": 5, "content": "很好",
+            }),
+            (_, "/api/root/products/{product_id}") => json!({"status": 0}),
             ("PATCH", "/api/orders/internal/orders/{order_uuid}") => json!({"status": 0}),
             (_, "/api/notifications" | "/api/internal/notifications/create") => json!({
                 "user_uuid": self.buyer.id, "type": "system", "title": "维护", "content": "今晚维护",

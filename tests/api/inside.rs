@@ -40,6 +40,17 @@ pub fn invoked_over_http(platform: &Platform, moment: Moment) -> Vec<(String, St
         .collect()
 }
 
+/// The calls to tables that `function` made since `moment`.
+pub fn calls(platform: &Platform, function: &str, moment: Moment) -> Vec<String> {
+    let calls = platform.recording().calls(|call| {
+        call.sequence > moment.calls && call.entry.function == function && call.entry.target.starts_with("dynamodb:")
+    });
+    calls
+        .into_iter()
+        .map(|call| format!("{} on {}", call.entry.target, call.entry.resource))
+        .collect()
+}
+
 /// What `function` wrote to tables since `moment`; refused conditions count, for the attempt was made.
 pub fn writes(platform: &Platform, function: &str, moment: Moment) -> Vec<String> {
     const WRITING: [&str; 5] = [

@@ -169,6 +169,30 @@ impl Flows<'_> {
         let path = format!("/api/orders/{}/complete/", text(&order["order_uuid"]));
         self.buyer.ask("POST", &path).expect(200).await;
         self.world.settle().await;
+
+        let path = format!("/api/product/{}/", product.id);
+        let review = json!({"order_uuid": order["order_uuid"], "rating": 5, "content": "很好"});
+        self.buyer.post(&format!("{path}reviews/"), &review).expect(201).await;
+        self.world.get(&format!("{path}reviews/")).expect(200).await;
+        self.world
+            .get(&path)
+            .header("user-agent", "Mozilla/5.0")
+            .expect(200)
+            .await;
+        for method in ["POST", "GET", "DELETE"] {
+            self.buyer.ask(method, &format!("{path}collection/")).expect(200).await;
+        }
+        self.seller.get("/api/product/publish/").expect(200).await;
+        let service = self.world.service_token("payment-service").await;
+        let restock = self
+            .world
+            .post(&format!("{path}update-stock/"), &json!({"quantity": 1}));
+        let restock = restock.bearer(&service).header("idempotency-key", "restock");
+        restock.expect(200).await;
+        let administrator = inside::administrator(self.world, self.platform).await;
+        let judge = administrator.ask("PATCH", &format!("/api/root/products/{}/", product.id));
+        judge.json(&json!({"status": 1})).expect(200).await;
+        self.seller.ask("DELETE", &path).expect(200).await;
     }
 
     async fn idempotency_keys(&self) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+use crate::inside;
 use crate::world::{Answer, Ask, Product, World, in_world, uuid_text};
 
 fn order_id() -> String {
@@ -552,5 +553,489 @@ fn a_living_order_keeps_its_stock_when_the_lease_ends() {
                 stock(world, &lamp).await == 1
             })
             .await;
+    });
+}
+
+#[test]
+fn categories_are_a_list_and_products_name_theirs_by_number_or_by_name() {
+    in_world(async |world| {
+        let categories = world.get("/api/product/category/").expect(200).await.json();
+        let categories = categories.as_array().unwrap();
+        assert!(categories.len() > 5);
+        for category in categories {
+            assert!(
+                category["category_id"].is_u64() && category["name"].is_string(),
+                "{category}"
+            );
+            assert_eq!(category.as_object().unwrap().len(), 2);
+        }
+        let seller = world.member("卖家").await;
+        let mut body = json!({"title": "台灯", "description": "九成新", "price": "1", "categories": [4, "手工"]});
+        let shown = seller.post("/api/product/", &body).expect(201).await.data();
+        let fourth = categories.iter().find(|category| category["category_id"] == 4).unwrap();
+        assert_eq!(shown["categories"], json!([fourth["name"], "手工"]));
+        body["categories"] = json!([4, 99]);
+        let refused = seller.post("/api/product/", &body).expect(400).await.json();
+        assert!(refused["error"]["fields"]["categories[1]"].is_string(), "{refused}");
+    });
+}
+
+#[test]
+fn a_deleted_product_is_gone_for_everybody_but_its_orders() {
+    in_world(async |world| {
+        let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+        let lamp = seller.puts_up("台灯", "19.90", 2).await;
+        let path = format!("/api/product/{}/", lamp.id);
+        let order = buyer.orders(&lamp).await;
+        assert_eq!(buyer.ask("DELETE", &path).expect(404).await.kind(), "not-found");
+        world.ask("DELETE", &path).expect(401).await;
+
+        let deleted = seller.ask("DELETE", &path).expect(200).await.json();
+        assert_eq!((&deleted["code"], &deleted["data"]), (&json!(200), &json!(null)));
+        seller.ask("DELETE", &path).expect(404).await;
+        for gone in [
+            path.as_str(),
+            &format!("/api/products/{}/", lamp.id),
+            &format!("{path}reviews/"),
+        ] {
+            world.get(gone).expect(404).await;
+        }
+        seller.ask("PATCH", &path).json(&json!({"status": 0})).expect(404).await;
+        buyer.ask("POST", &format!("{path}collection/")).expect(404).await;
+        for list in [
+            "/api/product/",
+            "/api/product/?status=2",
+            &format!("/api/products?ids={}", lamp.id),
+        ] {
+            assert_eq!(world.get(list).expect(200).await.json()["count"], 0, "{list}");
+        }
+        assert_eq!(seller.get("/api/product/publish/").expect(200).await.json()["count"], 0);
+        let service = world.service_token("order-service").await;
+        stock_call(world, &service, "reserve", &lamp.id, &order_id(), 1)
+            .expect(404)
+            .await;
+
+        // Its order shows it as it was sold, goes on, and gives back what it held.
+        assert_eq!(buyer.order(&order).await["products"][0]["product_name"], "台灯");
+        buyer.cancels(&order, "不要了").await;
+        world.settle().await;
+        let Some(platform) = world.platform() else { return };
+        let read = json!({
+            "TableName": platform.template().tables["ProductsTable"].name,
+            "Key": {"product_uuid": {"S": lamp.id}},
+        });
+        let (_, kept) = platform.dynamodb("GetItem", &read).await;
+        assert_eq!(kept["Item"]["stock"]["N"], "2");
+        assert!(kept["Item"].get("shelf").is_none());
+    });
+}
+
+#[test]
+fn the_market_bans_approves_and_reviews_and_a_seller_can_not_undo_it() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let administrator = inside::administrator(world, platform).await;
+        let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+        let lamp = seller.puts_up("台灯", "19.90", 1).await;
+        let (path, root) = (
+            format!("/api/product/{}/", lamp.id),
+            format!("/api/root/products/{}/", lamp.id),
+        );
+        let judge = async |status: u64| {
+            administrator
+                .ask("PATCH", &root)
+                .json(&json!({"status": status}))
+                .send()
+                .await
+        };
+        let count = async |list: &str| world.get(list).expect(200).await.json()["count"].clone();
+
+        for (verdict, status) in [(1, 1), (1, 1), (3, 3), (0, 0), (3, 3), (1, 1)] {
+            let judged = judge(verdict).await;
+            assert_eq!(
+                (judged.status.as_u16(), &judged.data()["status"]),
+                (200, &json!(status))
+            );
+            assert_eq!(world.get(&path).expect(200).await.json(), judged.data());
+            assert_eq!(count("/api/product/").await, u64::from(status == 0));
+            let held = administrator
+                .get(&format!("/api/product/?status={status}"))
+                .expect(200)
+                .await
+                .json();
+            assert_eq!(held["count"], 1, "administrators find what is held back");
+            assert_eq!(
+                count(&format!("/api/product/?status={status}")).await,
+                u64::from(status == 0)
+            );
+        }
+        let refused = seller.ask("PATCH", &path).json(&json!({"status": 0})).expect(409).await;
+        assert_eq!(refused.kind(), "held-by-the-market");
+        let refused = buyer.post("/api/orders/", &lamp.order()).send().await;
+        assert_eq!(refused.status.as_u16(), 409, "{}", refused.text());
+        // Who asks what a seller put up sees it only where it concerns him.
+        let publish = format!("/api/product/publish/?user_id={}", seller.id);
+        for (member, found) in [(&buyer, 0), (&seller, 1), (&administrator, 1)] {
+            assert_eq!(member.get(&publish).expect(200).await.json()["count"], found);
+        }
+
+        assert_eq!(judge(0).await.status.as_u16(), 200);
+        seller.ask("PATCH", &path).json(&json!({"status": 2})).expect(200).await;
+        assert_eq!(judge(0).await.kind(), "withdrawn");
+        assert_eq!(judge(2).await.status.as_u16(), 400);
+        let nothing = format!("/api/root/products/{}/", order_id());
+        administrator
+            .ask("PATCH", &nothing)
+            .json(&json!({"status": 1}))
+            .expect(404)
+            .await;
+        seller.ask("PATCH", &root).json(&json!({"status": 0})).expect(403).await;
+    });
+}
+
+#[test]
+fn what_a_seller_put_up_is_listed_by_its_status() {
+    in_world(async |world| {
+        let (seller, other) = (world.member("卖家").await, world.member("别人").await);
+        other.puts_up("别人的", "1", 1).await;
+        let mut products = Vec::new();
+        for title in ["一", "二", "三"] {
+            world.advance(Duration::from_secs(1)).await;
+            products.push(seller.puts_up(title, "1", 1).await);
+        }
+        let withdraw = format!("/api/product/{}/", products[1].id);
+        seller
+            .ask("PATCH", &withdraw)
+            .json(&json!({"status": 2}))
+            .expect(200)
+            .await;
+        let list = async |query: &str| {
+            seller
+                .get(&format!("/api/product/publish/{query}"))
+                .expect(200)
+                .await
+                .json()
+        };
+
+        let all = list("").await;
+        assert_eq!(titles(&all), ["三", "二", "一"], "newest first");
+        assert_eq!(
+            (&all["count"], &all["current_page"], &all["total_pages"]),
+            (&json!(3), &json!(1), &json!(1))
+        );
+        assert_eq!(all["data"], json!({"results": all["results"], "count": 3}));
+        assert_eq!(titles(&list("?status=0").await), ["三", "一"]);
+        assert_eq!(titles(&list("?status=2").await), ["二"]);
+        assert_eq!(titles(&list("?page=2&page_size=2").await), ["一"]);
+        let his = format!("?user_id={}&status=", seller.id);
+        assert_eq!(titles(&list(&his).await), ["三", "二", "一"]);
+        let anonymous = world
+            .get(&format!("/api/product/publish{his}"))
+            .expect(200)
+            .await
+            .json();
+        assert_eq!(titles(&anonymous), ["三", "二", "一"]);
+        let nobody = format!("?user_id={}", order_id());
+        assert_eq!(list(&nobody).await["count"], 0);
+        world.get("/api/product/publish/").expect(401).await;
+    });
+}
+
+#[test]
+fn a_user_keeps_an_eye_on_a_product_or_does_not() {
+    in_world(async |world| {
+        let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+        let lamp = seller.puts_up("台灯", "19.90", 1).await;
+        let path = format!("/api/product/{}/collection", lamp.id);
+        let anonymous = world.get(&path).expect(200).await.json();
+        assert_eq!(anonymous, json!({"is_collected": false}));
+        world
+            .get(&path)
+            .header("authorization", "Bearer null")
+            .expect(200)
+            .await;
+        for (method, collected) in [
+            ("GET", false),
+            ("POST", true),
+            ("GET", true),
+            ("POST", true),
+            ("DELETE", false),
+            ("DELETE", false),
+            ("GET", false),
+        ] {
+            let answer = buyer.ask(method, &path).expect(200).await.json();
+            assert_eq!(answer["is_collected"], collected, "{method}");
+            assert_eq!(
+                seller.get(&format!("{path}/")).expect(200).await.json()["is_collected"],
+                false
+            );
+        }
+        world.ask("POST", &path).expect(401).await;
+        let nothing = format!("/api/product/{}/collection/", order_id());
+        buyer.ask("POST", &nothing).expect(404).await;
+    });
+}
+
+#[test]
+fn a_buyer_reviews_what_he_received_once_for_each_order() {
+    in_world(async |world| {
+        let (seller, buyer, other) = (
+            world.member("卖家").await,
+            world.member("买家").await,
+            world.member("别人").await,
+        );
+        let lamp = seller.puts_up("台灯", "19.90", 5).await;
+        let path = format!("/api/product/{}/reviews/", lamp.id);
+        let empty = world.get(&path).expect(200).await.json();
+        assert_eq!((&empty["results"], &empty["count"]), (&json!([]), &json!(0)));
+
+        let order = buyer.orders(&lamp).await;
+        let review = |order: &Value, rating: u64| json!({"order_uuid": order["order_uuid"], "rating": rating, "content": "很好用"});
+        assert_eq!(
+            buyer.post(&path, &review(&order, 4)).expect(409).await.kind(),
+            "not-received"
+        );
+        assert_eq!(
+            other.post(&path, &review(&order, 1)).expect(403).await.kind(),
+            "not-bought"
+        );
+        let made_up = json!({"order_uuid": order_id()});
+        assert_eq!(
+            buyer.post(&path, &review(&made_up, 4)).expect(403).await.kind(),
+            "not-bought"
+        );
+        let book = seller.puts_up("书", "9.00", 1).await;
+        let elsewhere = format!("/api/product/{}/reviews/", book.id);
+        assert_eq!(
+            buyer.post(&elsewhere, &review(&order, 4)).expect(403).await.kind(),
+            "not-bought"
+        );
+
+        for rating in [4, 5] {
+            world.advance(Duration::from_secs(1)).await;
+            let order = if rating == 4 {
+                order.clone()
+            } else {
+                buyer.orders(&lamp).await
+            };
+            buyer.pays(&order).await;
+            world.settle().await;
+            let complete = format!("/api/orders/{}/complete/", order["order_uuid"].as_str().unwrap());
+            buyer.ask("POST", &complete).expect(200).await;
+            // Two at once are one.
+            let both = join_all([0, 1].map(|_| buyer.post(&path, &review(&order, rating)).send())).await;
+            let mut statuses: Vec<u16> = both.iter().map(|answer| answer.status.as_u16()).collect();
+            statuses.sort_unstable();
+            assert_eq!(statuses, [201, 409], "{both:?}");
+            assert_eq!(
+                buyer.post(&path, &review(&order, 1)).expect(409).await.kind(),
+                "reviewed"
+            );
+        }
+        let all = world.get(&path).expect(200).await.json();
+        let ratings: Vec<_> = all["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["rating"].clone())
+            .collect();
+        assert_eq!(
+            (ratings, &all["count"]),
+            (vec![json!(5), json!(4)], &json!(2)),
+            "newest first"
+        );
+        let shown = &all["results"][0];
+        assert_eq!(
+            (&shown["content"], &shown["user_info"]["user_id"]),
+            (&json!("很好用"), &json!(buyer.id))
+        );
+        assert!(
+            !all.to_string().contains(order["order_uuid"].as_str().unwrap()),
+            "an order is nobody else's business"
+        );
+        let product = world
+            .get(&format!("/api/product/{}/", lamp.id))
+            .expect(200)
+            .await
+            .json();
+        assert_eq!(product["rating_avg"], "4.5");
+    });
+}
+
+#[test]
+fn a_service_changes_stock_once_for_each_key_and_never_below_nothing() {
+    in_world(async |world| {
+        let seller = world.member("卖家").await;
+        let lamp = seller.puts_up("台灯", "19.90", 2).await;
+        let path = format!("/api/product/{}/update-stock/", lamp.id);
+        let service = world.service_token("order-service").await;
+        let change = |quantity: i64| world.post(&path, &json!({"quantity": quantity})).bearer(&service);
+
+        let first = change(-2).header("idempotency-key", "count-1").expect(200).await.json();
+        assert_eq!(first["success"], true);
+        assert!(first["message"].is_string());
+        assert_eq!(
+            first["data"],
+            json!({"product_id": lamp.id, "quantity_changed": -2, "old_stock": 2, "current_stock": 0})
+        );
+        assert_eq!(world.get("/api/product/").expect(200).await.json()["count"], 0, "sold");
+        assert_eq!(change(3).expect(200).await.json()["data"]["current_stock"], 3);
+        assert_eq!(
+            world.get("/api/product/").expect(200).await.json()["count"],
+            1,
+            "on sale again"
+        );
+        let again = change(-2).header("idempotency-key", "count-1").expect(200).await.json();
+        assert_eq!((again, stock(world, &lamp).await), (first, 3));
+        let reused = change(-1).header("idempotency-key", "count-1").expect(409).await;
+        assert_eq!(reused.kind(), "idempotency-key-reused");
+
+        let refused = change(-4).header("idempotency-key", "count-2").expect(400).await;
+        assert_eq!(
+            (&refused.json()["success"], refused.kind()),
+            (&json!(false), "out-of-stock".to_owned())
+        );
+        assert_eq!(
+            refused.json()["error"]["fields"]["quantity"],
+            "must not take away more than 3"
+        );
+        // What was refused was not done under its key.
+        change(1).expect(200).await;
+        change(-4).header("idempotency-key", "count-2").expect(200).await;
+        assert_eq!(stock(world, &lamp).await, 0);
+
+        let nothing = format!("/api/product/{}/update-stock/", order_id());
+        world
+            .post(&nothing, &json!({"quantity": 1}))
+            .bearer(&service)
+            .expect(404)
+            .await;
+        change(1).header("idempotency-key", "x".repeat(256)).expect(400).await;
+        seller.post(&path, &json!({"quantity": 1})).expect(403).await;
+        world.post(&path, &json!({"quantity": 1})).expect(401).await;
+    });
+}
+
+#[test]
+fn changes_of_stock_and_orders_at_once_add_up() {
+    in_world(async |world| {
+        let seller = world.member("卖家").await;
+        let lamp = seller.puts_up("台灯", "19.90", 3).await;
+        let service = world.service_token("order-service").await;
+        let path = format!("/api/product/{}/update-stock/", lamp.id);
+        let changes = (0..4).map(|_| {
+            let change = world.post(&path, &json!({"quantity": 1})).bearer(&service);
+            change.header("idempotency-key", "the-same").send()
+        });
+        let orders: Vec<String> = (0..4).map(|_| order_id()).collect();
+        let reserves = orders
+            .iter()
+            .map(|order| stock_call(world, &service, "reserve", &lamp.id, order, 1).send());
+        let (changes, reserves) = futures::join!(join_all(changes), join_all(reserves));
+        // Whoever found no turn in time may ask again.
+        world.expect_failures(8);
+        for answer in changes.iter().chain(&reserves) {
+            assert!(
+                [200, 409, 503].contains(&answer.status.as_u16()),
+                "{}: {}",
+                answer.asked,
+                answer.text()
+            );
+        }
+        let held = reserves.iter().filter(|answer| answer.status == 200).count() as u64;
+        let added = u64::from(changes.iter().any(|answer| answer.status == 200));
+        assert_eq!(stock(world, &lamp).await + held, 3 + added);
+    });
+}
+
+#[test]
+fn a_visit_of_a_browser_counts_and_the_most_visited_come_first() {
+    const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+    in_world(async |world| {
+        let seller = world.member("卖家").await;
+        let (lamp, book) = (
+            seller.puts_up("台灯", "19.90", 1).await,
+            seller.puts_up("书", "9.00", 1).await,
+        );
+        let path = |product: &Product| format!("/api/product/{}/", product.id);
+        for _ in 0..3 {
+            world.get(&path(&lamp)).header("user-agent", FIREFOX).expect(200).await;
+        }
+        // Robots, services and the seller himself are no visitors; what is not there is not visited.
+        world.get(&path(&book)).expect(200).await;
+        let robot = "Mozilla/5.0 (compatible; Googlebot/2.1)";
+        world.get(&path(&book)).header("user-agent", robot).expect(200).await;
+        seller.get(&path(&book)).header("user-agent", FIREFOX).expect(200).await;
+        let service_path = format!("/api/products/{}/", book.id);
+        world.get(&service_path).header("user-agent", FIREFOX).expect(200).await;
+        let nothing = format!("/api/product/{}/", order_id());
+        world.get(&nothing).header("user-agent", FIREFOX).expect(404).await;
+
+        // A seller's edit is no obstacle and takes no visit away.
+        seller
+            .ask("PATCH", &path(&lamp))
+            .json(&json!({"price": "18"}))
+            .expect(200)
+            .await;
+        assert_eq!(world.get(&path(&lamp)).expect(200).await.json()["visit_count"], 3);
+        assert_eq!(world.get(&path(&book)).expect(200).await.json()["visit_count"], 0);
+        let list = world.get("/api/product/?sort_by=1").expect(200).await.json();
+        assert_eq!(titles(&list), ["台灯", "书"]);
+    });
+}
+
+/// A list read every product that was ever put up.
+#[test]
+fn a_list_costs_the_same_round_trips_whatever_was_sold_before() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let seller = world.member("卖家").await;
+        let cost = async || {
+            let moment = inside::now(platform);
+            world.get("/api/product/?page_size=5").expect(200).await;
+            inside::calls(platform, "ListProductsFunction", moment)
+        };
+        for title in ["一", "二", "三"] {
+            seller.puts_up(title, "1", 1).await;
+        }
+        let few = cost().await;
+        let table = &platform.template().tables["ProductsTable"].name;
+        // A long history, as it is after years: sold, on the shelves of what is sold.
+        for start in 0..40 {
+            let rows: Vec<Value> = (0..25)
+                .map(|offset| {
+                    let number = start * 25 + offset;
+                    json!({"PutRequest": {"Item": {
+                        "product_uuid": {"S": uuid::Uuid::from_u128(number)}, "seller_uuid": {"S": seller.id},
+                        "seller_name": {"S": "卖家"}, "title": {"S": "旧书".repeat(40)}, "description": {"S": "旧"},
+                        "price": {"N": "100"}, "stock": {"N": "0"}, "status": {"S": "on_sale"},
+                        "handover": {"S": "pick_up"}, "pictures": {"L": []}, "categories": {"L": []},
+                        "visit_count": {"N": "0"}, "created_at": {"N": "1"}, "updated_at": {"N": "1"},
+                        "version": {"N": "1"}, "shelf": {"S": format!("sold#{}", number % 8)},
+                    }}})
+                })
+                .collect();
+            let (status, answer) = platform
+                .dynamodb("BatchWriteItem", &json!({"RequestItems": {table: rows}}))
+                .await;
+            assert!(status.is_success(), "{answer}");
+        }
+        let many = cost().await;
+        assert_eq!(few, many);
+        assert_eq!(many.len(), 9, "eight shelves side by side, and one batch: {many:?}");
+        let sold = world.get("/api/product/?status=2").expect(200).await.json();
+        assert_eq!(sold["count"], 1000);
+        let last = world
+            .get("/api/product/?status=2&page=10&page_size=100")
+            .expect(200)
+            .await
+            .json();
+        assert_eq!(titles(&last).len(), 100);
+        let published = world
+            .get(&format!("/api/product/publish/?user_id={}&page_size=1", seller.id))
+            .expect(200)
+            .await
+            .json();
+        assert_eq!(published["count"], 1003);
     });
 }

@@ -4,15 +4,15 @@ use kernel::money::MoneyError;
 use kernel::{Money, ProductId, Quantity, SellerId, Text, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::category::Category;
 use crate::error::ProductError;
 use crate::picture::Picture;
+use crate::review::Ratings;
 
 /// Title or other name: 1 to 100 characters.
 pub type Title = Text<1, 100>;
 /// Description: 1 to 5000 characters.
 pub type Description = Text<1, 5000>;
-/// A category: 1 to 30 characters.
-pub type Category = Text<1, 30>;
 /// Pictures that one request can name beside the main one.
 pub const MAX_PICTURES: usize = 9;
 /// Categories of one product.
@@ -125,6 +125,35 @@ pub enum Listing {
     Banned,
     /// The market has not looked at it yet.
     Unreviewed,
+    /// Its seller deleted it. It is there for the orders that were made of it, and for nobody else.
+    Removed,
+}
+
+/// What an administrator decides about a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may be offered.
+    Approve,
+    /// It is taken off.
+    Ban,
+    /// It is taken off until somebody has looked at it.
+    Review,
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Self; 3] = [Self::Approve, Self::Ban, Self::Review];
+
+    /// The verdict that clients express by the status `number`: 0 on sale, 1 banned, 3 unreviewed.
+    #[must_use]
+    pub fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Approve),
+            1 => Some(Self::Ban),
+            3 => Some(Self::Review),
+            _ => None,
+        }
+    }
 }
 
 /// What a seller wants of his listing.
@@ -150,17 +179,38 @@ impl Wish {
 
 impl Listing {
     /// Every listing.
-    pub const ALL: [Self; 4] = [Self::OnSale, Self::Withdrawn, Self::Banned, Self::Unreviewed];
+    pub const ALL: [Self; 5] = [
+        Self::OnSale,
+        Self::Withdrawn,
+        Self::Banned,
+        Self::Unreviewed,
+        Self::Removed,
+    ];
 
     /// What the seller's wish makes of it. What the market decided is not the seller's to change.
     ///
     /// # Errors
-    /// [`ProductError::HeldByTheMarket`].
+    /// [`ProductError::HeldByTheMarket`], [`ProductError::NotFound`].
     pub fn wished(self, wish: Wish) -> Result<Self, ProductError> {
         match (self, wish) {
             (Self::OnSale | Self::Withdrawn, Wish::Offer) => Ok(Self::OnSale),
             (Self::OnSale | Self::Withdrawn, Wish::Withdraw) => Ok(Self::Withdrawn),
             (Self::Banned | Self::Unreviewed, _) => Err(ProductError::HeldByTheMarket),
+            (Self::Removed, _) => Err(ProductError::NotFound),
+        }
+    }
+
+    /// What an administrator's verdict makes of it. What its seller took off is not the market's to offer.
+    ///
+    /// # Errors
+    /// [`ProductError::Withdrawn`], [`ProductError::NotFound`].
+    pub fn judged(self, verdict: Verdict) -> Result<Self, ProductError> {
+        match (self, verdict) {
+            (Self::OnSale | Self::Banned | Self::Unreviewed, Verdict::Approve) => Ok(Self::OnSale),
+            (Self::Withdrawn, Verdict::Approve) => Err(ProductError::Withdrawn),
+            (Self::OnSale | Self::Withdrawn | Self::Banned | Self::Unreviewed, Verdict::Ban) => Ok(Self::Banned),
+            (Self::OnSale | Self::Withdrawn | Self::Banned | Self::Unreviewed, Verdict::Review) => Ok(Self::Unreviewed),
+            (Self::Removed, _) => Err(ProductError::NotFound),
         }
     }
 }
@@ -179,14 +229,26 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::OnSale, Self::Banned, Self::Sold, Self::Unreviewed];
+
     /// The status of a product.
     #[must_use]
     pub fn of(listing: Listing, stock: u32) -> Self {
         match (listing, stock) {
             (Listing::OnSale, 1..) => Self::OnSale,
-            (Listing::OnSale, 0) | (Listing::Withdrawn, _) => Self::Sold,
+            (Listing::OnSale, 0) | (Listing::Withdrawn | Listing::Removed, _) => Self::Sold,
             (Listing::Banned, _) => Self::Banned,
             (Listing::Unreviewed, _) => Self::Unreviewed,
+        }
+    }
+
+    /// Whether the market holds it back: only its seller and administrators find it.
+    #[must_use]
+    pub fn is_held_back(self) -> bool {
+        match self {
+            Self::Banned | Self::Unreviewed => true,
+            Self::OnSale | Self::Sold => false,
         }
     }
 
@@ -239,6 +301,8 @@ pub struct Product {
     pub categories: Vec<String>,
     /// How often it was looked at.
     pub visit_count: u64,
+    /// What its buyers think of it.
+    pub ratings: Ratings,
     /// When it was put up.
     pub created_at: Timestamp,
     /// When its seller last changed it.
@@ -334,6 +398,7 @@ impl Product {
             pictures: draft.pictures.instead_of(&[]),
             categories: draft.categories.map(plain).unwrap_or_default(),
             visit_count: 0,
+            ratings: Ratings::default(),
             created_at: now,
             updated_at: now,
             version: 1,
@@ -378,6 +443,36 @@ impl Product {
             version: self.version + 1,
             ..edited
         }))
+    }
+
+    /// The product as an administrator judged it. `None`: it is like that already.
+    ///
+    /// # Errors
+    /// [`ProductError::Withdrawn`], [`ProductError::NotFound`].
+    pub fn judged(&self, verdict: Verdict, now: Timestamp) -> Result<Option<Self>, ProductError> {
+        let listing = self.listing.judged(verdict)?;
+        Ok((listing != self.listing).then(|| self.listed(listing, now)))
+    }
+
+    /// The product as its seller deletes it. What orders hold of it stays theirs.
+    #[must_use]
+    pub fn removed(&self, now: Timestamp) -> Self {
+        self.listed(Listing::Removed, now)
+    }
+
+    fn listed(&self, listing: Listing, now: Timestamp) -> Self {
+        Self {
+            listing,
+            updated_at: now,
+            version: self.version + 1,
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is there for anybody but the orders that were made of it.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.listing != Listing::Removed
     }
 
     /// What clients see of listing and stock together.
@@ -428,12 +523,13 @@ pub(crate) mod tests {
 
     #[test]
     fn what_the_seller_wants_and_the_market_decided_gives_one_listing() {
-        use Listing::{Banned, OnSale, Unreviewed, Withdrawn};
+        use Listing::{Banned, OnSale, Removed, Unreviewed, Withdrawn};
         let table = [
             (OnSale, [Some(OnSale), Some(Withdrawn)]),
             (Withdrawn, [Some(OnSale), Some(Withdrawn)]),
             (Banned, [None, None]),
             (Unreviewed, [None, None]),
+            (Removed, [None, None]),
         ];
         assert_eq!(table.map(|(listing, _)| listing), Listing::ALL);
         for (listing, outcomes) in table {
@@ -444,12 +540,60 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_the_market_decides_of_a_listing_gives_one_listing() {
+        use Listing::{Banned, OnSale, Removed, Unreviewed, Withdrawn};
+        let table = [
+            (OnSale, [Some(OnSale), Some(Banned), Some(Unreviewed)]),
+            (Withdrawn, [None, Some(Banned), Some(Unreviewed)]),
+            (Banned, [Some(OnSale), Some(Banned), Some(Unreviewed)]),
+            (Unreviewed, [Some(OnSale), Some(Banned), Some(Unreviewed)]),
+            (Removed, [None, None, None]),
+        ];
+        assert_eq!(table.map(|(listing, _)| listing), Listing::ALL);
+        for (listing, outcomes) in table {
+            for (verdict, outcome) in Verdict::ALL.into_iter().zip(outcomes) {
+                assert_eq!(listing.judged(verdict).ok(), outcome, "{listing:?} {verdict:?}");
+                let product = Product { listing, ..lamp(1) };
+                let judged = product.judged(verdict, Timestamp::from_millis(9)).ok().flatten();
+                let changed = outcome.filter(|after| *after != listing);
+                assert_eq!(
+                    judged.map(|after| (after.listing, after.version)),
+                    changed.map(|after| (after, 2))
+                );
+            }
+        }
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(Verdict::from_number).map(|v| v.is_some()),
+            [true, true, false, true, false]
+        );
+    }
+
+    #[test]
+    fn a_removed_product_is_there_for_its_orders_only() {
+        let removed = lamp(3).removed(Timestamp::from_millis(9));
+        assert_eq!((removed.is_there(), removed.stock, removed.version), (false, 3, 2));
+        assert!(
+            removed
+                .edited(
+                    Edit {
+                        listing: Some(Wish::Offer),
+                        ..Edit::default()
+                    },
+                    Timestamp::from_millis(10)
+                )
+                .is_err()
+        );
+        assert!(lamp(0).is_there());
+    }
+
+    #[test]
     fn status_is_what_listing_and_stock_make_together() {
         for (listing, without, with) in [
             (Listing::OnSale, 2, 0),
             (Listing::Withdrawn, 2, 2),
             (Listing::Banned, 1, 1),
             (Listing::Unreviewed, 3, 3),
+            (Listing::Removed, 2, 2),
         ] {
             assert_eq!(Status::of(listing, 0).number(), without);
             assert_eq!(Status::of(listing, 7).number(), with);

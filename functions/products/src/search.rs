@@ -68,7 +68,7 @@ impl FromStr for Status {
     type Err = NotAStatus;
 
     fn from_str(number: &str) -> Result<Self, NotAStatus> {
-        [Self::OnSale, Self::Banned, Self::Sold, Self::Unreviewed]
+        Self::ALL
             .into_iter()
             .find(|status| status.number().to_string() == number)
             .ok_or(NotAStatus)
@@ -118,9 +118,72 @@ impl Search {
     }
 }
 
+/// As much of a seller's product as listing it needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The product.
+    pub id: ProductId,
+    /// Whether it is offered.
+    pub listing: Listing,
+    /// Pieces that can be bought.
+    pub stock: u32,
+}
+
+/// Of what a seller put up (newest first), what has this status, or any; without what he deleted, and without what the
+/// market holds back where that is nobody's business.
+#[must_use]
+pub fn published(entries: Vec<Published>, status: Option<Status>, with_held_back: bool) -> Vec<ProductId> {
+    entries
+        .into_iter()
+        .filter(|entry| entry.listing != Listing::Removed)
+        .map(|entry| (entry.id, Status::of(entry.listing, entry.stock)))
+        .filter(|(_, its)| status.is_none_or(|status| status == *its))
+        .filter(|(_, its)| with_held_back || !its.is_held_back())
+        .map(|(id, _)| id)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_seller_published_is_shown_as_far_as_it_concerns_the_one_who_asks() {
+        let entries: Vec<Published> = Listing::ALL
+            .into_iter()
+            .flat_map(|listing| {
+                [0, 1].map(|stock| Published {
+                    id: ProductId::random(),
+                    listing,
+                    stock,
+                })
+            })
+            .collect();
+        let count = |status, with_held_back| published(entries.clone(), status, with_held_back).len();
+        assert_eq!(
+            (count(None, true), count(None, false)),
+            (8, 4),
+            "never what was deleted"
+        );
+        for (status, all, public) in [
+            (Status::OnSale, 1, 1),
+            (Status::Banned, 2, 0),
+            (Status::Sold, 3, 3),
+            (Status::Unreviewed, 2, 0),
+        ] {
+            assert_eq!(
+                (count(Some(status), true), count(Some(status), false)),
+                (all, public),
+                "{status:?}"
+            );
+        }
+        let all = published(entries.clone(), None, true);
+        assert_eq!(
+            all,
+            entries[..8].iter().map(|entry| entry.id).collect::<Vec<_>>(),
+            "in order"
+        );
+    }
 
     const ANYTHING: Search = Search {
         title: None,

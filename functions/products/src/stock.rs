@@ -114,6 +114,7 @@ pub fn reserve(
         }
         Listing::OnSale => Err(ProductError::OutOfStock { left: product.stock }),
         Listing::Withdrawn | Listing::Banned | Listing::Unreviewed => Err(ProductError::NotOnSale),
+        Listing::Removed => Err(ProductError::NotFound),
     }
 }
 
@@ -135,6 +136,64 @@ pub fn restore(known: Option<Reservation>, claim: Claim, now: Timestamp) -> Rest
             State::Restored { .. } | State::Forestalled { .. } => Restoring::Done(known),
         },
     }
+}
+
+/// A change of stock that a service asks for beside all orders, e.g. after a count: more pieces, or fewer; never none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct Difference(i32);
+
+/// A number that is no [`Difference`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a whole number from -{MAX_DIFFERENCE} to {MAX_DIFFERENCE}, and not 0")]
+pub struct NotADifference;
+
+/// Pieces that one call can add or take away.
+pub const MAX_DIFFERENCE: i64 = 999;
+
+impl Difference {
+    /// Pieces; negative ones are taken away.
+    #[must_use]
+    pub fn get(self) -> i32 {
+        self.0
+    }
+
+    /// What it makes of `stock`.
+    ///
+    /// # Errors
+    /// [`ProductError::StockTooLow`] below zero, [`ProductError::StockTooHigh`] where it can not be counted any more.
+    pub fn applied_to(self, stock: u32) -> Result<u32, ProductError> {
+        match stock.checked_add_signed(self.0) {
+            Some(after) => Ok(after),
+            None if self.0 < 0 => Err(ProductError::StockTooLow { left: stock }),
+            None => Err(ProductError::StockTooHigh),
+        }
+    }
+}
+
+impl TryFrom<i64> for Difference {
+    type Error = NotADifference;
+
+    fn try_from(pieces: i64) -> Result<Self, NotADifference> {
+        i32::try_from(pieces)
+            .ok()
+            .filter(|_| pieces != 0 && pieces.abs() <= MAX_DIFFERENCE)
+            .map(Self)
+            .ok_or(NotADifference)
+    }
+}
+
+/// A change of stock that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StockChange {
+    /// Of what.
+    pub product: ProductId,
+    /// By how much.
+    pub difference: Difference,
+    /// Pieces before.
+    pub before: u32,
+    /// Pieces after.
+    pub after: u32,
 }
 
 /// Where an order stands, as far as its reservations care.
@@ -271,11 +330,38 @@ mod tests {
             (Listing::Withdrawn, 2, 2, Some("not-on-sale")),
             (Listing::Banned, 2, 2, Some("not-on-sale")),
             (Listing::Unreviewed, 2, 2, Some("not-on-sale")),
+            (Listing::Removed, 2, 2, Some("not-found")),
         ] {
             let product = Product { listing, ..lamp(stock) };
             let refused = reserve(&product, None, claim(&product, quantity), NOW).err();
             let refused = refused.map(|error| http_function::Problem::from(error).kind());
             assert_eq!(refused, refusal, "{listing:?} {stock} {quantity}");
+        }
+    }
+
+    #[test]
+    fn a_difference_moves_stock_and_never_below_nothing() {
+        let difference = |json: &str| serde_json::from_str::<Difference>(json);
+        for (json, stock, after) in [
+            ("-2", 2, Some(0)),
+            ("-3", 2, None),
+            ("5", 0, Some(5)),
+            ("1", u32::MAX, None),
+        ] {
+            let difference = difference(json).unwrap();
+            assert_eq!(difference.applied_to(stock).ok(), after, "{json} {stock}");
+        }
+        for json in [
+            "0",
+            "1000",
+            "-1000",
+            "1.5",
+            "\"1\"",
+            "null",
+            "9223372036854775808",
+            "[]",
+        ] {
+            assert!(difference(json).is_err(), "{json}");
         }
     }
 

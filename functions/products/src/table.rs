@@ -1,23 +1,58 @@
 //! Where products and reservations are kept. The only file that knows attribute names.
 
+use std::time::Duration;
+
 use cloud::{Cloud, StartError};
 use futures::future::try_join_all;
-use kernel::{Money, OrderId, ProductId, Quantity, SellerId, Timestamp};
+use kernel::{Money, OrderId, ProductId, Quantity, SellerId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use tables::{Key, Query, Table, TableError, Transaction, Update, due_shard, due_shards};
+use tables::{Key, Order, Query, Table, TableError, Transaction, Update, WhenConditionFails, due_shard, due_shards};
+use uuid::Uuid;
 
-use crate::product::{Handover, Listing, Product, Seller};
-use crate::search::Entry;
-use crate::stock::{Claim, Reservation, State};
+use crate::error::ProductError;
+use crate::product::{Handover, Listing, Product, Seller, Status};
+use crate::review::{Rating, Ratings, Review, Words};
+use crate::search::{Entry, Published};
+use crate::stock::{Claim, Difference, Reservation, State, StockChange};
 
-/// On how many partitions of the index `by-shelf` products are spread: each takes 1000 writes a second, and a search
-/// reads all of them side by side.
-const SHELVES: u8 = 4;
+/// On how many partitions of the index `by-shelf` the products of one status are spread: each takes 1000 writes a second,
+/// and a search reads all of them side by side.
+const SHELVES: u8 = 8;
+/// Products that a search sees on each shelf, the newest ones; together 40 000. What was sold longer ago than that is found
+/// by its id only, so that no list costs more as the market's history grows.
+const SEEN_OF_A_SHELF: i32 = 5_000;
+/// Products of one seller, or reviews of one product, that a list sees: the newest ones.
+const SEEN_OF_ONE: i32 = 5_000;
+/// How long the answer to a change of stock is remembered under its key.
+const REMEMBERED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Reservations that one run of the sweep takes from each shard; the rest waits a minute.
 const SWEPT_AT_ONCE: i32 = 50;
 
-fn shelf(product: ProductId) -> String {
-    (product.uuid().as_bytes()[15] % SHELVES).to_string()
+/// Where the index `by-shelf` has a product: every status has shelves of its own, so that what was sold is not in the way
+/// of what is for sale. What its seller deleted is on none.
+fn shelf(product: ProductId, listing: Listing, stock: u32) -> Option<String> {
+    let number = product.uuid().as_bytes()[15] % SHELVES;
+    (listing != Listing::Removed).then(|| shelf_name(Status::of(listing, stock), number))
+}
+
+fn shelf_name(status: Status, number: u8) -> String {
+    let status = match status {
+        Status::OnSale => "on_sale",
+        Status::Banned => "banned",
+        Status::Sold => "sold",
+        Status::Unreviewed => "unreviewed",
+    };
+    format!("{status}#{number}")
+}
+
+fn word(listing: Listing) -> &'static str {
+    match listing {
+        Listing::OnSale => "on_sale",
+        Listing::Withdrawn => "withdrawn",
+        Listing::Banned => "banned",
+        Listing::Unreviewed => "unreviewed",
+        Listing::Removed => "removed",
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -40,7 +75,12 @@ struct ProductRow {
     created_at: Timestamp,
     updated_at: Timestamp,
     version: u64,
-    shelf: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shelf: Option<String>,
+    #[serde(default)]
+    rating_count: u64,
+    #[serde(default)]
+    rating_stars: u64,
 }
 
 impl From<&Product> for ProductRow {
@@ -63,7 +103,9 @@ impl From<&Product> for ProductRow {
             created_at: product.created_at,
             updated_at: product.updated_at,
             version: product.version,
-            shelf: shelf(product.id),
+            shelf: shelf(product.id, product.listing, product.stock),
+            rating_count: product.ratings.count,
+            rating_stars: product.ratings.stars,
         }
     }
 }
@@ -86,6 +128,10 @@ impl From<ProductRow> for Product {
             pictures: row.pictures,
             categories: row.categories,
             visit_count: row.visit_count,
+            ratings: Ratings {
+                count: row.rating_count,
+                stars: row.rating_stars,
+            },
             created_at: row.created_at,
             updated_at: row.updated_at,
             version: row.version,
@@ -120,6 +166,30 @@ impl From<ShelfRow> for Entry {
     }
 }
 
+/// What the index `by-seller` holds of a product.
+#[derive(Deserialize)]
+struct SellerRow {
+    product_uuid: ProductId,
+    status: Listing,
+    stock: u32,
+}
+
+/// The product, unless its seller deleted it.
+async fn find_there(table: &Table, product: ProductId) -> Result<Option<Product>, TableError> {
+    let row: Option<ProductRow> = table.find(&product_key(product)).await?;
+    Ok(row.map(Product::from).filter(Product::is_there))
+}
+
+/// The products of `ids` (at most 100), in this order; absent and deleted ones are left out.
+async fn find_all_there(table: &Table, ids: &[ProductId]) -> Result<Vec<Product>, TableError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut rows: Vec<ProductRow> = table.find_all(ids.iter().copied().map(product_key).collect()).await?;
+    rows.sort_by_key(|row| ids.iter().position(|id| *id == row.product_uuid));
+    Ok(rows.into_iter().map(Product::from).filter(Product::is_there).collect())
+}
+
 fn product_key(product: ProductId) -> Key {
     Key::of("product_uuid", product)
 }
@@ -127,6 +197,42 @@ fn product_key(product: ProductId) -> Key {
 /// Reads products.
 #[derive(Debug)]
 pub struct ReadProducts(Table);
+
+/// Reads a product and counts visits of it.
+#[derive(Debug)]
+pub struct ShowProducts(Table);
+
+impl ShowProducts {
+    /// Reads `PRODUCTS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] when it is not set.
+    pub async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
+        Table::from_env(&cloud, "PRODUCTS_TABLE").map(Self)
+    }
+
+    /// The product, if there is one.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn find(&self, product: ProductId) -> Result<Option<Product>, TableError> {
+        find_there(&self.0, product).await
+    }
+
+    /// Counts `visits` of the product. It is no change that anybody's edit has to respect, so `version` stays.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn count_visits(&self, product: ProductId, visits: u64) -> Result<(), TableError> {
+        let count = Update::new(
+            product_key(product),
+            "ADD visit_count :visits",
+            "attribute_exists(product_uuid)",
+        )
+        .number(":visits", i64::try_from(visits).unwrap_or(i64::MAX));
+        self.0.update(count).await
+    }
+}
 
 impl ReadProducts {
     /// Reads `PRODUCTS_TABLE`.
@@ -142,11 +248,7 @@ impl ReadProducts {
     /// # Errors
     /// Those of the table.
     pub async fn find(&self, product: ProductId) -> Result<Option<Product>, TableError> {
-        Ok(self
-            .0
-            .find::<ProductRow>(&product_key(product))
-            .await?
-            .map(Product::from))
+        find_there(&self.0, product).await
     }
 }
 
@@ -163,13 +265,17 @@ impl ReadShelf {
         Table::from_env(&cloud, "PRODUCTS_TABLE").map(Self)
     }
 
-    /// Every product, as far as searching needs it.
+    /// The newest products of this status, as far as searching needs them: all shelves side by side, in one round trip.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn entries(&self) -> Result<Vec<Entry>, TableError> {
-        let shelves = (0..SHELVES).map(|shelf| Query::partition(Some("by-shelf"), "shelf", shelf));
-        let rows = try_join_all(shelves.map(|shelf| self.0.query::<ShelfRow>(shelf))).await?;
+    pub async fn entries(&self, status: Status) -> Result<Vec<Entry>, TableError> {
+        let shelves = (0..SHELVES).map(|number| {
+            let shelf = Query::partition(Some("by-shelf"), "shelf", shelf_name(status, number));
+            self.0
+                .query::<ShelfRow>(shelf.in_order(Order::Descending).limit(SEEN_OF_A_SHELF))
+        });
+        let rows = try_join_all(shelves).await?;
         Ok(rows.into_iter().flatten().map(Entry::from).collect())
     }
 
@@ -178,12 +284,257 @@ impl ReadShelf {
     /// # Errors
     /// Those of the table.
     pub async fn find_all(&self, ids: &[ProductId]) -> Result<Vec<Product>, TableError> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
+        find_all_there(&self.0, ids).await
+    }
+}
+
+/// Reads what a seller put up.
+#[derive(Debug)]
+pub struct ReadPublished(Table);
+
+impl ReadPublished {
+    /// Reads `PRODUCTS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] when it is not set.
+    pub async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
+        Table::from_env(&cloud, "PRODUCTS_TABLE").map(Self)
+    }
+
+    /// The newest products of a seller, newest first.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn of(&self, seller: SellerId) -> Result<Vec<Published>, TableError> {
+        let his = Query::partition(Some("by-seller"), "seller_uuid", seller);
+        let rows: Vec<SellerRow> = self.0.query(his.in_order(Order::Descending).limit(SEEN_OF_ONE)).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Published {
+                id: row.product_uuid,
+                listing: row.status,
+                stock: row.stock,
+            })
+            .collect())
+    }
+
+    /// The products of `ids` (at most 100), in this order; absent ones are left out.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn find_all(&self, ids: &[ProductId]) -> Result<Vec<Product>, TableError> {
+        find_all_there(&self.0, ids).await
+    }
+}
+
+/// What people keep an eye on.
+#[derive(Debug)]
+pub struct Collections {
+    products: ReadProducts,
+    collections: Table,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CollectionRow {
+    user_uuid: UserId,
+    product_uuid: ProductId,
+    created_at: Timestamp,
+}
+
+impl Collections {
+    /// Reads `PRODUCTS_TABLE` and `COLLECTIONS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] names the one that is not set.
+    pub async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            collections: Table::from_env(&cloud, "COLLECTIONS_TABLE")?,
+            products: ReadProducts::from_env(cloud).await?,
+        })
+    }
+
+    /// The product, if there is one.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn product(&self, product: ProductId) -> Result<Option<Product>, TableError> {
+        self.products.find(product).await
+    }
+
+    /// Whether the user keeps an eye on the product.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn has(&self, user: UserId, product: ProductId) -> Result<bool, TableError> {
+        let row: Option<CollectionRow> = self.collections.find(&collection_key(user, product)).await?;
+        Ok(row.is_some())
+    }
+
+    /// From now on he does; or did already.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn add(&self, user: UserId, product: ProductId, now: Timestamp) -> Result<(), TableError> {
+        let row = CollectionRow {
+            user_uuid: user,
+            product_uuid: product,
+            created_at: now,
+        };
+        unless_so_already(self.collections.insert(&collection_key(user, product), row).await)
+    }
+
+    /// From now on he does not; or never did.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn remove(&self, user: UserId, product: ProductId) -> Result<(), TableError> {
+        let key = collection_key(user, product);
+        unless_so_already(self.collections.delete_if(&key, "user_uuid", user).await)
+    }
+}
+
+fn collection_key(user: UserId, product: ProductId) -> Key {
+    Key::of("user_uuid", user).and("product_uuid", product)
+}
+
+fn unless_so_already(outcome: Result<(), TableError>) -> Result<(), TableError> {
+    match outcome {
+        Err(TableError::ConditionFailed) => Ok(()),
+        outcome => outcome,
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReviewRow {
+    product_uuid: ProductId,
+    order_uuid: OrderId,
+    author_uuid: UserId,
+    author_name: String,
+    rating: Rating,
+    words: Words,
+    created_at: Timestamp,
+}
+
+impl From<ReviewRow> for Review {
+    fn from(row: ReviewRow) -> Self {
+        Self {
+            product: row.product_uuid,
+            order: row.order_uuid,
+            author: row.author_uuid,
+            author_name: row.author_name,
+            rating: row.rating,
+            words: row.words,
+            created_at: row.created_at,
         }
-        let mut rows: Vec<ProductRow> = self.0.find_all(ids.iter().copied().map(product_key).collect()).await?;
-        rows.sort_by_key(|row| ids.iter().position(|id| *id == row.product_uuid));
-        Ok(rows.into_iter().map(Product::from).collect())
+    }
+}
+
+/// Reads what buyers say of products.
+#[derive(Debug)]
+pub struct ReadReviews {
+    products: ReadProducts,
+    reviews: Table,
+}
+
+impl ReadReviews {
+    /// Reads `PRODUCTS_TABLE` and `REVIEWS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] names the one that is not set.
+    pub async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            reviews: Table::from_env(&cloud, "REVIEWS_TABLE")?,
+            products: ReadProducts::from_env(cloud).await?,
+        })
+    }
+
+    /// The product, if there is one.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn product(&self, product: ProductId) -> Result<Option<Product>, TableError> {
+        self.products.find(product).await
+    }
+
+    /// Its newest reviews, newest first.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn of(&self, product: ProductId) -> Result<Vec<Review>, TableError> {
+        let its = Query::partition(Some("by-age"), "product_uuid", product);
+        let rows: Vec<ReviewRow> = self
+            .reviews
+            .query(its.in_order(Order::Descending).limit(SEEN_OF_ONE))
+            .await?;
+        Ok(rows.into_iter().map(Review::from).collect())
+    }
+}
+
+/// Writes reviews.
+#[derive(Debug)]
+pub struct WriteReviews {
+    products: Table,
+    reservations: Table,
+    reviews: Table,
+}
+
+impl WriteReviews {
+    /// Reads `PRODUCTS_TABLE`, `RESERVATIONS_TABLE` and `REVIEWS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] names the one that is not set.
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            products: Table::from_env(cloud, "PRODUCTS_TABLE")?,
+            reservations: Table::from_env(cloud, "RESERVATIONS_TABLE")?,
+            reviews: Table::from_env(cloud, "REVIEWS_TABLE")?,
+        })
+    }
+
+    /// The product, if there is one.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn product(&self, product: ProductId) -> Result<Option<Product>, TableError> {
+        find_there(&self.products, product).await
+    }
+
+    /// What the order holds, or held, of the product.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn reservation(&self, order: OrderId, product: ProductId) -> Result<Option<Reservation>, TableError> {
+        find_reservation(&self.reservations, order, product).await
+    }
+
+    /// Writes a review and adds its stars to the product's, together.
+    ///
+    /// # Errors
+    /// [`ProductError::Reviewed`] when the order reviewed the product before; those of the tables.
+    pub async fn insert(&self, review: &Review) -> Result<(), ProductError> {
+        let key = Key::of("product_uuid", review.product).and("order_uuid", review.order);
+        let row = ReviewRow {
+            product_uuid: review.product,
+            order_uuid: review.order,
+            author_uuid: review.author,
+            author_name: review.author_name.clone(),
+            rating: review.rating,
+            words: review.words.clone(),
+            created_at: review.created_at,
+        };
+        // A version more, so that a seller's edit, which writes the whole product, can not undo it.
+        let stars = Update::new(
+            product_key(review.product),
+            "ADD rating_count :one, rating_stars :stars, #version :one",
+            "attribute_exists(product_uuid)",
+        )
+        .name("#version", "version")
+        .number(":one", 1)
+        .number(":stars", i64::from(review.rating.stars()));
+        let both = Transaction::new()
+            .insert(&self.reviews, &key, row)
+            .update(&self.products, stars);
+        both.commit().await.when_condition_fails(|| ProductError::Reviewed)
     }
 }
 
@@ -227,11 +578,7 @@ impl ChangeProducts {
     /// # Errors
     /// Those of the table.
     pub async fn find(&self, product: ProductId) -> Result<Option<Product>, TableError> {
-        Ok(self
-            .0
-            .find::<ProductRow>(&product_key(product))
-            .await?
-            .map(Product::from))
+        find_there(&self.0, product).await
     }
 
     /// Writes `next` in place of the version before it. Lost, when anything of the product changed meanwhile, its stock
@@ -337,6 +684,15 @@ fn reservation_key(order: OrderId, product: ProductId) -> Key {
     Key::of("order_uuid", order).and("product_uuid", product)
 }
 
+async fn find_reservation(
+    reservations: &Table,
+    order: OrderId,
+    product: ProductId,
+) -> Result<Option<Reservation>, TableError> {
+    let stored: Option<StoredReservation> = reservations.find(&reservation_key(order, product)).await?;
+    Ok(stored.map(|StoredReservation(reservation)| reservation))
+}
+
 /// What became of a write that others may have beaten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
@@ -379,7 +735,7 @@ impl Stockroom {
         })
     }
 
-    /// The product, if there is one.
+    /// The product, if there is one; also one that its seller deleted, of which orders may hold pieces.
     ///
     /// # Errors
     /// Those of the table.
@@ -396,31 +752,40 @@ impl Stockroom {
     /// # Errors
     /// Those of the table.
     pub async fn reservation(&self, order: OrderId, product: ProductId) -> Result<Option<Reservation>, TableError> {
-        let stored = self
-            .reservations
-            .find::<StoredReservation>(&reservation_key(order, product))
-            .await?;
-        Ok(stored.map(|StoredReservation(reservation)| reservation))
+        find_reservation(&self.reservations, order, product).await
     }
 
-    /// Takes the pieces of a new reservation off the shelf, if they are there and offered.
+    /// Takes the pieces of a new reservation off the shelf, if they are there and offered. `seen` is the product as it was
+    /// when that was decided: who takes the last piece also moves the product to the shelf of what is sold.
     ///
     /// # Errors
     /// Those of the tables.
-    pub async fn take(&self, new: &Reservation) -> Result<Turn, TableError> {
+    pub async fn take(&self, new: &Reservation, seen: &Product) -> Result<Turn, TableError> {
         let Claim {
             order,
             product,
             quantity,
         } = new.claim;
-        let take = Update::new(
-            product_key(product),
-            "SET #stock = #stock - :pieces, #version = #version + :one",
-            "#status = :on_sale AND #stock >= :pieces",
-        );
-        let take = changes_of_stock(take, quantity)
+        let is_last = seen.stock == u32::from(quantity.get());
+        let take = if is_last {
+            Update::new(
+                product_key(product),
+                "SET #stock = #stock - :pieces, #version = #version + :one, #shelf = :shelf",
+                "#status = :on_sale AND #stock = :pieces",
+            )
+        } else {
+            Update::new(
+                product_key(product),
+                "SET #stock = #stock - :pieces, #version = #version + :one",
+                "#status = :on_sale AND #stock > :pieces",
+            )
+        };
+        let mut take = changes_of_stock(take, quantity)
             .name("#status", "status")
-            .text(":on_sale", "on_sale");
+            .text(":on_sale", word(Listing::OnSale));
+        if let Some(shelf) = shelf(product, Listing::OnSale, 0).filter(|_| is_last) {
+            take = take.name("#shelf", "shelf").text(":shelf", shelf);
+        }
         let both = Transaction::new()
             .insert(
                 &self.reservations,
@@ -437,18 +802,34 @@ impl Stockroom {
     /// Those of the tables.
     pub async fn give_back(&self, next: &Reservation) -> Result<Turn, TableError> {
         let Claim { product, quantity, .. } = next.claim;
-        let put_back = Update::new(
-            product_key(product),
-            "SET #stock = #stock + :pieces, #version = #version + :one",
-            "attribute_exists(#stock)",
-        );
+        let Some(seen) = self.product(product).await? else {
+            tracing::error!(%product, "a reservation is of a product that is not there");
+            return Ok(Turn::Lost);
+        };
+        let put_back = match shelf(product, seen.listing, u32::from(quantity.get())) {
+            Some(shelf) => Update::new(
+                product_key(product),
+                "SET #stock = #stock + :pieces, #version = #version + :one, #shelf = :shelf",
+                "#status = :seen",
+            )
+            .name("#shelf", "shelf")
+            .text(":shelf", shelf),
+            None => Update::new(
+                product_key(product),
+                "SET #stock = #stock + :pieces, #version = #version + :one",
+                "#status = :seen",
+            ),
+        };
+        let put_back = changes_of_stock(put_back, quantity)
+            .name("#status", "status")
+            .text(":seen", word(seen.listing));
         let both = Transaction::new()
             .replace(
                 &self.reservations,
                 ReservationRow::from(next),
                 next.version.saturating_sub(1),
             )
-            .update(&self.products, changes_of_stock(put_back, quantity));
+            .update(&self.products, put_back);
         turn(both.commit().await)
     }
 
@@ -491,6 +872,107 @@ impl Stockroom {
     }
 }
 
+/// Changes stock beside all orders.
+#[derive(Debug)]
+pub struct Stocktaking {
+    products: Table,
+    changes: Table,
+}
+
+/// A change of stock as it is remembered under its key.
+#[derive(Serialize, Deserialize)]
+struct StockChangeRow {
+    change_uuid: Uuid,
+    product_uuid: ProductId,
+    difference: Difference,
+    old_stock: u32,
+    current_stock: u32,
+    /// Seconds, as the table's time to live counts.
+    expires_at: i64,
+}
+
+impl Stocktaking {
+    /// Reads `PRODUCTS_TABLE` and `STOCK_CHANGES_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] names the one that is not set.
+    pub async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            products: Table::from_env(&cloud, "PRODUCTS_TABLE")?,
+            changes: Table::from_env(&cloud, "STOCK_CHANGES_TABLE")?,
+        })
+    }
+
+    /// The product, if there is one.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn product(&self, product: ProductId) -> Result<Option<Product>, TableError> {
+        find_there(&self.products, product).await
+    }
+
+    /// The change that was made under this key, if one was.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn known(&self, key: Uuid) -> Result<Option<StockChange>, TableError> {
+        let row: Option<StockChangeRow> = self.changes.find(&Key::of("change_uuid", key)).await?;
+        Ok(row.map(|row| StockChange {
+            product: row.product_uuid,
+            difference: row.difference,
+            before: row.old_stock,
+            after: row.current_stock,
+        }))
+    }
+
+    /// Makes the change, and remembers it under its key if it has one. Lost, when stock or listing changed since `seen`, or
+    /// the key was used meanwhile.
+    ///
+    /// # Errors
+    /// Those of the tables.
+    pub async fn change(
+        &self,
+        seen: &Product,
+        change: StockChange,
+        key: Option<Uuid>,
+        now: Timestamp,
+    ) -> Result<Turn, TableError> {
+        // What was deleted meanwhile has no shelf.
+        let Some(shelf) = shelf(seen.id, seen.listing, change.after) else {
+            return Ok(Turn::Lost);
+        };
+        let update = Update::new(
+            product_key(seen.id),
+            "SET #stock = :after, #version = #version + :one, #shelf = :shelf",
+            "#status = :seen AND #stock = :before",
+        )
+        .name("#stock", "stock")
+        .name("#version", "version")
+        .name("#status", "status")
+        .name("#shelf", "shelf")
+        .number(":one", 1)
+        .number(":before", i64::from(change.before))
+        .number(":after", i64::from(change.after))
+        .text(":seen", word(seen.listing))
+        .text(":shelf", shelf);
+        let Some(key) = key else {
+            return turn(self.products.update(update).await);
+        };
+        let row = StockChangeRow {
+            change_uuid: key,
+            product_uuid: change.product,
+            difference: change.difference,
+            old_stock: change.before,
+            current_stock: change.after,
+            expires_at: now.plus(REMEMBERED_FOR).seconds(),
+        };
+        let both = Transaction::new()
+            .insert(&self.changes, &Key::of("change_uuid", key), row)
+            .update(&self.products, update);
+        turn(both.commit().await)
+    }
+}
+
 /// Every change of stock counts as a version: a seller's edit, which writes the whole product, can not undo it.
 fn changes_of_stock(update: Update, quantity: Quantity) -> Update {
     update
@@ -503,6 +985,27 @@ fn changes_of_stock(update: Update, quantity: Quantity) -> Update {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::product::tests::lamp;
+
+    #[test]
+    fn every_status_has_its_shelves_and_what_was_deleted_is_on_none() {
+        for listing in Listing::ALL {
+            for stock in [0, 1] {
+                let product = Product { listing, ..lamp(stock) };
+                let row = serde_json::to_value(ProductRow::from(&product)).unwrap();
+                let shelf = row.get("shelf").and_then(|shelf| shelf.as_str());
+                assert_eq!(row["status"], word(listing));
+                assert_eq!(shelf.is_some(), product.is_there(), "{listing:?}");
+                let number = product.id.uuid().as_bytes()[15] % SHELVES;
+                let expected = product.is_there().then(|| shelf_name(product.status(), number));
+                assert_eq!(shelf, expected.as_deref());
+                assert_eq!(
+                    Product::from(serde_json::from_value::<ProductRow>(row).unwrap()),
+                    product
+                );
+            }
+        }
+    }
 
     #[test]
     fn only_a_reservation_with_a_lease_is_found_by_the_sweep() {

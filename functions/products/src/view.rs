@@ -1,45 +1,59 @@
 //! The JSON that leaves, and the numbers in which clients speak.
 
-use kernel::{Money, OrderId, Page, ProductId, Quantity, SellerId, Zone};
+use http_function::Call;
+use kernel::{Money, OrderId, Page, ProductId, Quantity, SellerId, UserId, Zone};
 use serde::{Deserialize, Deserializer, Serialize, de};
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use crate::product::{Handover, Product, Wish};
-use crate::stock::{Claim, Reservation, State};
+use crate::product::{Handover, Product, Verdict, Wish};
+use crate::review::Review;
+use crate::stock::{Claim, Reservation, State, StockChange};
 
 /// A product, as everybody may see it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ProductView {
     product_id: ProductId,
     product_uuid: ProductId,
     title: String,
     name: String,
     description: String,
+    /// What a piece costs.
     price: Money,
+    /// 0 on sale, 1 banned, 2 sold, 3 unreviewed.
+    #[schema(minimum = 0, maximum = 3)]
     status: u8,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
     categories: Vec<String>,
     media: Vec<MediaView>,
+    /// The main picture.
+    #[schema(required)]
     image: Option<String>,
+    /// 0 free shipping, 1 pick-up.
+    #[schema(minimum = 0, maximum = 1)]
     function: u8,
     visit_count: u64,
-    rating_avg: &'static str,
+    /// Average of the stars with one decimal; "0.0" where nobody rated.
+    #[schema(pattern = r"^[0-5]\.[0-9]$")]
+    rating_avg: String,
     stock: u32,
     seller_uuid: SellerId,
     user_info: SellerView,
 }
 
-#[derive(Debug, Serialize)]
-struct MediaView {
+/// A picture.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct MediaView {
     media_id: usize,
     media: String,
     is_main: bool,
 }
 
 /// The seller's public side: never a mail address, never a postal one.
-#[derive(Debug, Serialize)]
-struct SellerView {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SellerView {
     user_id: SellerId,
     username: String,
     avatar: &'static str,
@@ -77,8 +91,7 @@ impl ProductView {
             image,
             function: product.handover.number(),
             visit_count: product.visit_count,
-            // Nobody can rate products yet.
-            rating_avg: "0.0",
+            rating_avg: product.ratings.average(),
             stock: product.stock,
             seller_uuid: product.seller.id,
             user_info: SellerView {
@@ -91,39 +104,106 @@ impl ProductView {
     }
 }
 
-/// A list of products, in the shape of its own that the product pages read.
-#[must_use]
-pub fn list(page: &Page<ProductView>, next: Option<String>, previous: Option<String>) -> Value {
-    json!({
-        "links": {"next": next, "previous": previous},
-        "count": page.count,
-        "total_pages": page.total_pages(),
-        "current_page": page.request.number(),
-        "results": page.entries,
-        "data": {"results": page.entries, "count": page.count},
-    })
+/// A list, in the shape of its own that the product pages read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ListView<T> {
+    links: LinksView,
+    /// Entries on all pages.
+    count: usize,
+    total_pages: usize,
+    current_page: u32,
+    results: Vec<T>,
+    data: ListDataView<T>,
+}
+
+/// The neighbours of a page.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LinksView {
+    #[schema(required)]
+    next: Option<String>,
+    #[schema(required)]
+    previous: Option<String>,
+}
+
+/// The same entries once more, for clients that look for them one level down.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ListDataView<T> {
+    results: Vec<T>,
+    count: usize,
+}
+
+impl<T: Clone> ListView<T> {
+    /// A page of the list that `call` asks for.
+    #[must_use]
+    pub fn of(page: Page<T>, call: &Call) -> Self {
+        let url = |number| call.url_of_page(number);
+        Self {
+            links: LinksView {
+                next: page.next().map(url),
+                previous: page.previous().map(url),
+            },
+            count: page.count,
+            total_pages: page.total_pages(),
+            current_page: page.request.number(),
+            data: ListDataView {
+                results: page.entries.clone(),
+                count: page.count,
+            },
+            results: page.entries,
+        }
+    }
 }
 
 /// What an order holds of a product, for services.
-#[derive(Debug, Serialize)]
-struct ReservationView {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReservationView {
     product_uuid: ProductId,
     order_uuid: OrderId,
     quantity: Quantity,
-    status: &'static str,
+    status: ReservationWord,
+}
+
+/// Where a reservation stands.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReservationWord {
+    /// The order holds the pieces.
+    Reserved,
+    /// They are on the shelf again, or never left it.
+    Restored,
+}
+
+/// An answer to a service: the usual envelope, and `success` besides.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ForServicesView<T> {
+    success: bool,
+    code: u16,
+    message: &'static str,
+    data: T,
+}
+
+impl<T> ForServicesView<T> {
+    fn of(message: &'static str, data: T) -> Self {
+        Self {
+            success: true,
+            code: 200,
+            message,
+            data,
+        }
+    }
 }
 
 /// The answer to reserving and restoring stock.
 #[must_use]
-pub fn reservation(reservation: &Reservation) -> Value {
+pub fn reservation(reservation: &Reservation) -> ForServicesView<ReservationView> {
     let Claim {
         order,
         product,
         quantity,
     } = reservation.claim;
     let (status, message) = match reservation.state {
-        State::Reserved { .. } => ("reserved", "The stock is reserved."),
-        State::Restored { .. } | State::Forestalled { .. } => ("restored", "The stock is restored."),
+        State::Reserved { .. } => (ReservationWord::Reserved, "The stock is reserved."),
+        State::Restored { .. } | State::Forestalled { .. } => (ReservationWord::Restored, "The stock is restored."),
     };
     let data = ReservationView {
         product_uuid: product,
@@ -131,7 +211,76 @@ pub fn reservation(reservation: &Reservation) -> Value {
         quantity,
         status,
     };
-    json!({"success": true, "code": 200, "message": message, "data": data})
+    ForServicesView::of(message, data)
+}
+
+/// A change of stock that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StockChangeView {
+    product_id: ProductId,
+    quantity_changed: i32,
+    old_stock: u32,
+    current_stock: u32,
+}
+
+/// The answer to a change of stock.
+#[must_use]
+pub fn stock_change(change: &StockChange) -> ForServicesView<StockChangeView> {
+    let data = StockChangeView {
+        product_id: change.product,
+        quantity_changed: change.difference.get(),
+        old_stock: change.before,
+        current_stock: change.after,
+    };
+    ForServicesView::of("The stock is changed.", data)
+}
+
+/// Whether the user keeps an eye on the product.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CollectionView {
+    /// He does.
+    pub is_collected: bool,
+}
+
+/// What a buyer says of a product.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ReviewView {
+    review_id: OrderId,
+    product_id: ProductId,
+    user_info: AuthorView,
+    #[schema(minimum = 1, maximum = 5)]
+    rating: u8,
+    content: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+}
+
+/// Who wrote a review, as he called himself then.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AuthorView {
+    user_id: UserId,
+    username: String,
+    avatar: &'static str,
+}
+
+impl ReviewView {
+    /// What a review looks like from outside, in this zone's time. Its id says nothing of the order.
+    #[must_use]
+    pub fn of(review: &Review, zone: Zone) -> Self {
+        let (product, order) = (review.product.to_string(), review.order.to_string());
+        Self {
+            review_id: OrderId::derived(&["review", &product, &order]),
+            product_id: review.product,
+            user_info: AuthorView {
+                user_id: review.author,
+                username: review.author_name.clone(),
+                avatar: "",
+            },
+            rating: review.rating.stars(),
+            content: review.words.to_string(),
+            created_at: zone.show(review.created_at),
+        }
+    }
 }
 
 /// Reads `function`: 0 free shipping, 1 pick-up.
@@ -154,6 +303,19 @@ pub fn wish<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Wish>, 
     number(deserializer, Wish::from_number, "must be 0 (on sale) or 2 (sold)")
 }
 
+/// Reads the `status` that an administrator gives: 0 on sale, 1 banned, 3 unreviewed.
+///
+/// # Errors
+/// Refuses other numbers and other types.
+pub fn verdict<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Verdict, D::Error> {
+    let verdict = number(
+        deserializer,
+        Verdict::from_number,
+        "must be 0 (on sale), 1 (banned) or 3 (unreviewed)",
+    )?;
+    verdict.ok_or_else(|| de::Error::custom("must be 0 (on sale), 1 (banned) or 3 (unreviewed)"))
+}
+
 fn number<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     known: fn(u64) -> Option<T>,
@@ -167,6 +329,8 @@ fn number<'de, D: Deserializer<'de>, T>(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::product::tests::lamp;
 

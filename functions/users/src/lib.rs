@@ -7,6 +7,7 @@ pub mod error;
 pub mod mail;
 pub mod password;
 pub mod roll;
+pub mod schema;
 pub mod table;
 pub mod user;
 pub mod view;

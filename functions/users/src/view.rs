@@ -8,24 +8,31 @@ use kernel::{Page, Timestamp, UserId, Zone};
 use keys::{Privilege, Revocation, SigningKeys};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::address::Address;
 use crate::roll::PrivilegeNumber;
 use crate::user::{Status, User};
 
 /// A user as everybody may see him. Never the e-mail address, never where he lives.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PublicView {
     user_id: UserId,
     username: String,
+    /// URL of the picture; empty where there is none.
     avatar: String,
+    /// 0 normal, 1 banned.
+    #[schema(minimum = 0, maximum = 1)]
     status: u8,
+    #[schema(format = DateTime)]
     created_at: String,
+    /// 0 member, 1 administrator.
+    #[schema(minimum = 0, maximum = 1)]
     privilege: u8,
 }
 
 /// A user as he sees himself.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct OwnView {
     #[serde(flatten)]
     public: PublicView,
@@ -34,7 +41,7 @@ pub struct OwnView {
 }
 
 /// A user as administrators see him. Never where he lives.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ManagedView {
     #[serde(flatten)]
     public: PublicView,
@@ -42,7 +49,7 @@ pub struct ManagedView {
 }
 
 /// A list of users, in the shape of its own that the administration pages read.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RollView {
     links: LinksView,
     count: usize,
@@ -53,21 +60,24 @@ pub struct RollView {
 }
 
 /// The neighbours of a page, where there are any.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UserLinksView)]
 pub struct LinksView {
+    #[schema(required)]
     next: Option<String>,
+    #[schema(required)]
     previous: Option<String>,
 }
 
 /// The same list once more, for clients that look for it one level down.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RollDataView {
     results: Vec<ManagedView>,
     count: usize,
 }
 
 /// Whom a token proves.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ProofView {
     valid: bool,
     user_uuid: UserId,
@@ -78,14 +88,14 @@ pub struct ProofView {
 }
 
 /// The answer to a registration.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RegistrationView {
     success: bool,
     user_id: UserId,
 }
 
 /// The answer to the wish for a captcha.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CaptchaView {
     success: bool,
     msg: &'static str,
@@ -101,7 +111,7 @@ pub struct KeySetView {
 }
 
 /// The answer to a log-in.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LoginView {
     success: bool,
     access_token: String,

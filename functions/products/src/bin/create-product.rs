@@ -3,31 +3,36 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, operation};
 use kernel::{ProductId, Quantity};
+use products::category::Category;
 use products::error::ProductError;
 use products::picture::Picture;
 use products::product::{
-    AtMost, Category, Description, Draft, Handover, MAX_CATEGORIES, MAX_PICTURES, Pictures, Price, Product, Seller,
-    Title,
+    AtMost, Description, Draft, Handover, MAX_CATEGORIES, MAX_PICTURES, Pictures, Price, Product, Seller, Title,
 };
 use products::table::AddProducts;
 use products::view::{self, ProductView};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 fn main() -> ExitCode {
-    http_function::open(AddProducts::from_env, create_product)
+    http_function::open_described(AddProducts::from_env, create_product, describe)
 }
 
-#[derive(Deserialize)]
-struct Request {
+/// A product to put up.
+#[derive(Deserialize, ToSchema)]
+struct NewProduct {
     title: Title,
     name: Option<Title>,
     description: Description,
+    #[schema(value_type = kernel::schema::Amount)]
     price: Price,
     stock: Option<Quantity>,
     image: Option<Picture>,
+    #[schema(value_type = Option<Vec<Picture>>, max_items = 9)]
     media: Option<AtMost<MAX_PICTURES, Picture>>,
+    #[schema(value_type = Option<Vec<Category>>, max_items = 5)]
     categories: Option<AtMost<MAX_CATEGORIES, Category>>,
     #[serde(default, deserialize_with = "view::handover")]
     function: Option<Handover>,
@@ -35,7 +40,7 @@ struct Request {
 
 async fn create_product(products: Arc<AddProducts>, call: Call) -> Result<Reply, ProductError> {
     let user = call.user()?;
-    let request: Request = call.json()?;
+    let request: NewProduct = call.json()?;
 
     let seller = Seller {
         id: user.id.into(),
@@ -58,4 +63,14 @@ async fn create_product(products: Arc<AddProducts>, call: Call) -> Result<Reply,
     products.insert(&product).await?;
 
     Ok(Reply::created("商品发布成功", ProductView::of(product, call.zone()))?)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::POST], "/api/product", "Put a product up for sale")
+            .details("Whoever puts it up is its seller.")
+            .for_users()
+            .body::<NewProduct>()
+            .created::<ProductView>("The product"),
+    );
 }

@@ -1,19 +1,21 @@
 //! `GET /api/product` and `GET /api/products`: what is for sale, searched and sorted; or, with `ids`, the products named.
 //!
-//! A search reads the index `by-shelf` (all shelves side by side), which holds just what searching and sorting need, and
-//! then the products of one page in one batch. What the market holds back is found by administrators only.
+//! A search reads the shelves of one status in the index `by-shelf` (all of them side by side), which holds just what
+//! searching and sorting need, and then the products of one page in one batch: two round trips, whatever was sold before.
+//! What the market holds back is found by administrators only.
 
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::{Page, PageRequest, ProductId};
 use products::error::ProductError;
-use products::product::{Status, Title};
-use products::search::Search;
+use products::product::{Product, Status, Title};
+use products::schema::ProductIds;
+use products::search::{Search, Sort};
 use products::table::ReadShelf;
-use products::view::{self, ProductView};
+use products::view::{ListView, ProductView};
 
 /// Products on a page, if nobody says otherwise.
 const PAGE_SIZE: u32 = 20;
@@ -21,7 +23,7 @@ const PAGE_SIZE: u32 = 20;
 const MAX_IDS: usize = 100;
 
 fn main() -> ExitCode {
-    http_function::open(ReadShelf::from_env, list_products)
+    http_function::open_described(ReadShelf::from_env, list_products, describe)
 }
 
 async fn list_products(shelf: Arc<ReadShelf>, call: Call) -> Result<Reply, ProductError> {
@@ -38,16 +40,13 @@ async fn list_products(shelf: Arc<ReadShelf>, call: Call) -> Result<Reply, Produ
         .iter()
         .map(|product| ProductView::of(product.clone(), call.zone()))
         .collect();
-    let neighbour = |number: u32| call.url_of_page(number);
-    let body = view::list(
-        &page.with_entries(shown),
-        page.next().map(neighbour),
-        page.previous().map(neighbour),
-    );
-    Ok(Reply::bare(StatusCode::OK, body)?)
+    Ok(Reply::bare(
+        StatusCode::OK,
+        ListView::of(page.with_entries(shown), &call),
+    )?)
 }
 
-async fn search(shelf: &ReadShelf, call: &Call) -> Result<Page<products::product::Product>, ProductError> {
+async fn search(shelf: &ReadShelf, call: &Call) -> Result<Page<Product>, ProductError> {
     let request = call.page(PAGE_SIZE)?;
     let search = Search {
         title: call.query_parameter::<Title>("title")?.map(Title::into_string),
@@ -56,11 +55,10 @@ async fn search(shelf: &ReadShelf, call: &Call) -> Result<Page<products::product
         status: call.query_parameter("status")?.unwrap_or(Status::OnSale),
         sort: call.query_parameter("sort_by")?.unwrap_or_default(),
     };
-    let held_back = matches!(search.status, Status::Banned | Status::Unreviewed);
-    let entries = if held_back && call.administrator().is_err() {
+    let entries = if search.status.is_held_back() && call.administrator().is_err() {
         Vec::new()
     } else {
-        shelf.entries().await?
+        shelf.entries(search.status).await?
     };
     let ids = request.cut(search.among(entries));
     Ok(ids.with_entries(shelf.find_all(&ids.entries).await?))
@@ -85,5 +83,22 @@ impl FromStr for Ids {
         } else {
             Ok(Self(ids))
         }
+    }
+}
+
+fn describe(api: &mut Api) {
+    for path in ["/api/product", "/api/products"] {
+        api.add(
+            operation([Method::GET], path, "What is for sale, searched and sorted")
+                .details("With `ids`, the products named, of any status, in one answer; everything else is not read then.")
+                .query::<Title>("title", "The title contains this, in large or small letters")
+                .query::<kernel::schema::Amount>("min_price", "It costs at least this")
+                .query::<kernel::schema::Amount>("max_price", "It costs at most this")
+                .query::<Status>("status", "0 on sale (default), 1 banned, 2 sold, 3 unreviewed; 1 and 3 find something for administrators only")
+                .query::<Sort>("sort_by", "0 newest (default), 1 most visited, 2 cheapest, 3 most expensive first")
+                .query::<ProductIds>("ids", "At most 100 products, with commas between them")
+                .paged(PAGE_SIZE)
+                .bare::<ListView<ProductView>>(StatusCode::OK, "A page of products"),
+        );
     }
 }

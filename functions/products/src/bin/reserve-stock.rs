@@ -6,23 +6,25 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use http_function::{Call, Reply, StatusCode};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use kernel::{OrderId, ProductId, Quantity};
 use products::error::ProductError;
 use products::stock::{self, Claim, Reserving};
 use products::table::{Stockroom, Turn};
-use products::view;
+use products::view::{self, ForServicesView, ReservationView};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 /// How often a turn is tried for. Each one waits for others up to 0.7 s, and the calling service waits 2 s for an answer.
 const ATTEMPTS: u32 = 2;
 
 fn main() -> ExitCode {
-    http_function::open(Stockroom::from_env, reserve_stock)
+    http_function::open_described(Stockroom::from_env, reserve_stock, describe)
 }
 
-#[derive(Deserialize)]
-struct Request {
+/// What an order wants of a product.
+#[derive(Deserialize, ToSchema)]
+struct StockClaim {
     quantity: Quantity,
     order_uuid: OrderId,
 }
@@ -30,7 +32,7 @@ struct Request {
 async fn reserve_stock(stockroom: Arc<Stockroom>, call: Call) -> Result<Reply, ProductError> {
     call.service()?;
     let product: ProductId = call.path_parameter("product_id")?;
-    let Request {
+    let StockClaim {
         quantity,
         order_uuid: order,
     } = call.json()?;
@@ -51,7 +53,7 @@ async fn reserve_stock(stockroom: Arc<Stockroom>, call: Call) -> Result<Reply, P
             Reserving::Take(_) if attempts == ATTEMPTS => return Err(ProductError::Contended),
             Reserving::Take(new) => {
                 attempts += 1;
-                match stockroom.take(&new).await? {
+                match stockroom.take(&new, &shelf).await? {
                     Turn::Won => new,
                     Turn::Lost => continue,
                 }
@@ -59,4 +61,20 @@ async fn reserve_stock(stockroom: Arc<Stockroom>, call: Call) -> Result<Reply, P
         };
         return Ok(Reply::bare(StatusCode::OK, view::reservation(&reservation))?);
     }
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::POST], "/api/products/{product_id}/reserve-stock", "Take stock for an order")
+            .details("Repeated by the same order, it changes nothing and answers the same.")
+            .for_services()
+            .path::<ProductId>("product_id", "The product")
+            .body::<StockClaim>()
+            .bare::<ForServicesView<ReservationView>>(StatusCode::OK, "What the order holds now")
+            .refuses(StatusCode::NOT_FOUND, "`not-found`: no such product.")
+            .refuses(
+                StatusCode::CONFLICT,
+                "`out-of-stock`, `not-on-sale`; `reservation-closed`: it was given back before; `reservation-differs`: another quantity was reserved.",
+            ),
+    );
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use serde::Deserialize;
 use users::UserError;
 use users::captcha::{Captcha, Scene};
@@ -14,9 +14,14 @@ use users::email::Email;
 use users::mail::Mailer;
 use users::table::Captchas;
 use users::view::CaptchaView;
+use utoipa::ToSchema;
 
 fn main() -> ExitCode {
-    http_function::open(|cloud| async move { PostOffice::from_env(&cloud) }, send_captcha)
+    http_function::open_described(
+        |cloud| async move { PostOffice::from_env(&cloud) },
+        send_captcha,
+        describe,
+    )
 }
 
 struct PostOffice {
@@ -33,9 +38,12 @@ impl PostOffice {
     }
 }
 
-#[derive(Deserialize)]
-struct Request {
+/// The wish for a captcha.
+#[derive(Deserialize, ToSchema)]
+struct CaptchaWish {
+    #[schema(value_type = Scene, required)]
     scene: Option<String>,
+    #[schema(value_type = Email, required)]
     email: Option<String>,
 }
 
@@ -56,7 +64,7 @@ async fn send_captcha(office: Arc<PostOffice>, call: Call) -> Result<Reply, Prob
     Reply::bare(StatusCode::OK, CaptchaView::sent())
 }
 
-fn wanted(given: Request) -> Result<(Scene, Email), Problem> {
+fn wanted(given: CaptchaWish) -> Result<(Scene, Email), Problem> {
     let (scene, email) = (given.scene.unwrap_or_default(), given.email.unwrap_or_default());
     let empty = [("scene", scene.is_empty()), ("email", email.is_empty())];
     let missing: Vec<_> = empty
@@ -71,4 +79,19 @@ fn wanted(given: Request) -> Result<(Scene, Email), Problem> {
         .parse()
         .map_err(|error| Problem::invalid_field("scene", error).fail_code("INVALID_PARAM"))?;
     Ok((scene, email.parse().map_err(UserError::Email)?))
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::POST], "/api/v1/captcha", "Mail a captcha")
+            .details("Six digits, good for two minutes and five tries; one a minute for each address. The answer does not depend on whether the address has an account.")
+            .body::<CaptchaWish>()
+            .bare::<CaptchaView>(StatusCode::OK, "It is on its way")
+            .refuses(
+                StatusCode::BAD_REQUEST,
+                "`fail_code` MISSING_PARAM, INVALID_PARAM, EMAIL_FORMAT_ERROR, or SEND_TOO_FREQUENTLY with `wait_time` in seconds.",
+            )
+            .refuses(StatusCode::UNAUTHORIZED, "`unauthenticated`: the scene needs a log-in.")
+            .refuses(StatusCode::FORBIDDEN, "`forbidden`: the scene is for people."),
+    );
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Method, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::UserId;
 use serde::Deserialize;
 use users::UserError;
@@ -15,12 +15,13 @@ use users::address::{Address, AddressSeal};
 use users::table::ChangeUsers;
 use users::user::{User, Username};
 use users::view::OwnView;
+use utoipa::ToSchema;
 
 /// How often a change is decided anew after another call changed the user at the same time.
 const ROUNDS: u8 = 3;
 
 fn main() -> ExitCode {
-    http_function::open(Desk::from_env, current_user)
+    http_function::open_described(Desk::from_env, current_user, describe)
 }
 
 struct Desk {
@@ -38,8 +39,10 @@ impl Desk {
 }
 
 /// Privilege, status and whatever else is sent are not read.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = OwnChange)]
 struct Change {
+    #[schema(value_type = Option<Username>)]
     username: Option<String>,
     address: Option<Address>,
 }
@@ -95,4 +98,25 @@ async fn changed(
         }
     }
     Err(UserError::ChangedMeanwhile.into())
+}
+
+fn describe(api: &mut Api) {
+    const PATH: &str = "/api/v1/user/me";
+    api.add(
+        operation([Method::GET], PATH, "The logged-in user")
+            .for_users()
+            .bare::<OwnView>(StatusCode::OK, "As he sees himself"),
+    );
+    api.add(
+        operation([Method::PATCH], PATH, "Change the logged-in user")
+            .details("What is not named stays. An empty address is none.")
+            .for_users()
+            .body::<Change>()
+            .bare::<OwnView>(StatusCode::OK, "As he is now")
+            .refuses(
+                StatusCode::BAD_REQUEST,
+                "`fail_code` INVALID_PARAM, USERNAME_CONTAINS_SPACE, USERNAME_LENGTH, USER_EXIST.",
+            )
+            .refuses(StatusCode::CONFLICT, "`changed-meanwhile`: repeat."),
+    );
 }

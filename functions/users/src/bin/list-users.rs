@@ -6,17 +6,18 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::Text;
 use users::roll::{Filter, PrivilegeNumber};
 use users::table::ReadRoll;
+use users::user::Status;
 use users::view::RollView;
 
 /// Accounts on a page, if nobody says otherwise.
 const PAGE_SIZE: u32 = 10;
 
 fn main() -> ExitCode {
-    http_function::open(|cloud| async move { ReadRoll::from_env(&cloud) }, list_users)
+    http_function::open_described(|cloud| async move { ReadRoll::from_env(&cloud) }, list_users, describe)
 }
 
 async fn list_users(roll: Arc<ReadRoll>, call: Call) -> Result<Reply, Problem> {
@@ -33,4 +34,16 @@ async fn list_users(roll: Arc<ReadRoll>, call: Call) -> Result<Reply, Problem> {
     let found = request.cut(filter.among(roll.entries().await?));
     let page = found.with_entries(roll.find_all(&found.entries).await?);
     Reply::bare(StatusCode::OK, RollView::of(&page, &call))
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::GET], "/api/v1/user", "All accounts, newest first")
+            .for_administrators()
+            .query::<Text<1, 30>>("username", "The name contains this, in large or small letters")
+            .query::<Status>("status", "0 normal, 1 banned")
+            .query::<PrivilegeNumber>("privilege", "0 member, 1 administrator")
+            .paged(PAGE_SIZE)
+            .bare::<RollView>(StatusCode::OK, "A page of accounts"),
+    );
 }

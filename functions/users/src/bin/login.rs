@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use keys::Seed;
 use keys::user_token::UserTokens;
 use serde::Deserialize;
@@ -16,9 +16,10 @@ use users::password::{self, Password};
 use users::table::LogIns;
 use users::user::{Status, User};
 use users::view::LoginView;
+use utoipa::ToSchema;
 
 fn main() -> ExitCode {
-    http_function::open(LogInDesk::from_env, login)
+    http_function::open_described(LogInDesk::from_env, login, describe)
 }
 
 struct LogInDesk {
@@ -35,9 +36,12 @@ impl LogInDesk {
     }
 }
 
-#[derive(Deserialize)]
+/// Who logs in.
+#[derive(Deserialize, ToSchema)]
 struct LogIn {
+    #[schema(value_type = Email, required)]
     email: Option<String>,
+    #[schema(value_type = Password, required)]
     password: Option<Password>,
 }
 
@@ -94,4 +98,21 @@ async fn renew_hash(log_ins: &LogIns, user: &User, password: &Password) {
     if let Err(error) = renewed {
         tracing::warn!(user = %user.id, reason = %error, "an old password hash stays");
     }
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::POST], "/api/v1/auth/login-with-password", "Log in")
+            .details("Ten failed log-ins of an address in 15 minutes close it until they are over.")
+            .body::<LogIn>()
+            .bare::<LoginView>(StatusCode::OK, "A token for 24 hours")
+            .refuses(
+                StatusCode::BAD_REQUEST,
+                "`fail_code` MISSING_PARAM, INVALID_PARAM, EMAIL_FORMAT_ERROR, PASSWORD_ERROR, TOO_MANY_ATTEMPTS.",
+            )
+            .refuses(
+                StatusCode::UNAUTHORIZED,
+                "`fail_code` BANNED: an administrator closed the account.",
+            ),
+    );
 }

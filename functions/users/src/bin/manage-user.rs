@@ -6,29 +6,38 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use http_function::{Call, Method, Problem, Reply};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::UserId;
 use keys::Privilege;
 use serde::Deserialize;
 use users::UserError;
+use users::roll::PrivilegeNumber;
 use users::table::ChangeUsers;
-use users::user::{Management, Status, User};
+use users::user::{Management, Status, User, Username};
 use users::view::{self, ManagedView};
+use utoipa::ToSchema;
 
 /// How often a change is decided anew after another call changed the user at the same time.
 const ROUNDS: u8 = 3;
 
 fn main() -> ExitCode {
-    http_function::open(|cloud| async move { ChangeUsers::from_env(&cloud) }, manage_user)
+    http_function::open_described(
+        |cloud| async move { ChangeUsers::from_env(&cloud) },
+        manage_user,
+        describe,
+    )
 }
 
 /// What is not named stays.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = UserChange)]
 struct Change {
+    #[schema(value_type = Option<Username>)]
     username: Option<String>,
     #[serde(default, deserialize_with = "view::status")]
     status: Option<Status>,
     #[serde(default, deserialize_with = "view::privilege")]
+    #[schema(value_type = Option<PrivilegeNumber>)]
     privilege: Option<Privilege>,
 }
 
@@ -73,4 +82,27 @@ async fn manage_user(users: Arc<ChangeUsers>, call: Call) -> Result<Reply, Probl
 
 async fn existing(users: &ChangeUsers, id: UserId) -> Result<User, UserError> {
     users.find(id).await?.ok_or(UserError::NotFound)
+}
+
+fn describe(api: &mut Api) {
+    const PATH: &str = "/api/root/user/{user_id}";
+    api.add(
+        operation([Method::GET], PATH, "An account")
+            .for_administrators()
+            .path::<UserId>("user_id", "The user")
+            .ok::<ManagedView>("The account")
+            .refuses(StatusCode::NOT_FOUND, "`not-found`: no such user."),
+    );
+    api.add(
+        operation([Method::PATCH], PATH, "Change an account")
+            .details("What is not named stays. A ban, and the loss of a privilege, end the user's log-ins within two minutes.")
+            .for_administrators()
+            .path::<UserId>("user_id", "The user")
+            .body::<Change>()
+            .ok::<ManagedView>("The account as it is now")
+            .refuses(StatusCode::BAD_REQUEST, "`fail_code` USERNAME_CONTAINS_SPACE, USERNAME_LENGTH, USER_EXIST.")
+            .refuses(StatusCode::FORBIDDEN, "`forbidden`: not an administrator, or his own status or privilege.")
+            .refuses(StatusCode::NOT_FOUND, "`not-found`: no such user.")
+            .refuses(StatusCode::CONFLICT, "`changed-meanwhile`: repeat."),
+    );
 }

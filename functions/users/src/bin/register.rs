@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use serde::Deserialize;
 use users::UserError;
 use users::captcha::{GivenCode, Scene};
@@ -12,17 +12,28 @@ use users::password::Password;
 use users::table::Registrations;
 use users::user::{User, Username};
 use users::view::RegistrationView;
+use utoipa::ToSchema;
 
 fn main() -> ExitCode {
-    http_function::open(|cloud| async move { Registrations::from_env(&cloud) }, register)
+    http_function::open_described(
+        |cloud| async move { Registrations::from_env(&cloud) },
+        register,
+        describe,
+    )
 }
 
-#[derive(Deserialize)]
+/// A new account.
+#[derive(Deserialize, ToSchema)]
 struct Registration {
+    #[schema(value_type = Username, required)]
     username: Option<String>,
+    #[schema(value_type = Password, required)]
     password: Option<Password>,
+    #[schema(value_type = Password, required)]
     password_repeat: Option<Password>,
+    #[schema(value_type = Email, required)]
     email: Option<String>,
+    #[schema(value_type = GivenCode, required)]
     captcha: Option<GivenCode>,
 }
 
@@ -76,4 +87,18 @@ fn wanted(given: Registration) -> Result<(Username, Password, Email, GivenCode),
         return Err(UserError::WeakPassword(weakness));
     }
     Ok((username, password, email.parse()?, captcha))
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::POST], "/api/v1/auth/register", "Make an account")
+            .body::<Registration>()
+            .bare::<RegistrationView>(StatusCode::OK, "The account is made; log in")
+            .refuses(
+                StatusCode::BAD_REQUEST,
+                "`fail_code` MISSING_PARAM, INVALID_PARAM, PASSWORD_NOT_MATCH, USERNAME_CONTAINS_SPACE, USERNAME_LENGTH, \
+                 PASSWORD_CONTAINS_SPACE, PASSWORD_COMPLEXITY, EMAIL_FORMAT_ERROR, CAPTCHA_NOT_FOUND, CAPTCHA_ERROR, \
+                 CAPTCHA_EXPIRED, USER_EXIST.",
+            ),
+    );
 }

@@ -6,16 +6,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use keys::user_token::{ISSUER, UserTokens};
 use keys::{KeySet, Seed, TokenError, User};
 use serde::Deserialize;
 use users::UserError;
 use users::table::ReadUsers;
 use users::view::ProofView;
+use utoipa::ToSchema;
 
 fn main() -> ExitCode {
-    http_function::open(Verifier::from_env, verify_token)
+    http_function::open_described(Verifier::from_env, verify_token, describe)
 }
 
 struct Verifier {
@@ -38,13 +39,15 @@ impl Verifier {
     }
 }
 
-#[derive(Deserialize)]
-struct Question {
+/// A token to be verified.
+#[derive(Deserialize, ToSchema)]
+struct TokenQuestion {
+    #[schema(value_type = String, required, min_length = 1)]
     token: Option<String>,
 }
 
 async fn verify_token(verifier: Arc<Verifier>, call: Call) -> Result<Reply, Problem> {
-    let question: Question = call.json().map_err(|p| p.fail_code("INVALID_PARAM"))?;
+    let question: TokenQuestion = call.json().map_err(|p| p.fail_code("INVALID_PARAM"))?;
     let token = question
         .token
         .filter(|token| !token.is_empty())
@@ -68,4 +71,18 @@ fn refusal(error: TokenError) -> Problem {
         .fail_code(code)
         .field("token", error.to_string())
         .with("valid", false)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::POST], "/api/auth/verify-token", "Whom a token proves")
+            .details("For whoever can not verify tokens himself. The account is looked at: a ban counts at once.")
+            .body::<TokenQuestion>()
+            .bare::<ProofView>(StatusCode::OK, "Who it is")
+            .refuses(StatusCode::BAD_REQUEST, "`fail_code` MISSING_PARAM, INVALID_PARAM.")
+            .refuses(
+                StatusCode::UNAUTHORIZED,
+                "`fail_code` TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_REVOKED, BANNED; `valid` is false.",
+            ),
+    );
 }
