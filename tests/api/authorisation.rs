@@ -98,6 +98,14 @@ const MATRIX: &str = "
     PATCH /api/notifications/{notification_id}/read   401    404      in    404    404   403
 
     DELETE /api/product/{product_id}                  401    404      404   in     404   403
+
+    GET   /api/security/policies                      401    in       in    in     in    403
+    PUT   /api/security/policies/update               401    403      403   403    in    403
+    POST  /api/security/policies/back-test            401    403      403   403    in    403
+    POST  /api/security/risk-assessment               401    in       in    in     in    in
+    POST  /api/security/fraud-detection               401    in       in    in     in    in
+    GET   /api/security/risk-assessments              401    403      403   403    in    403
+    POST  /api/internal/security/assess-order         401    403      403   403    403   in
 ";
 
 /// A line of the matrix.
@@ -220,6 +228,10 @@ impl<'a> Stage<'a> {
             ("PATCH", "/api/orders/internal/orders/{order_uuid}") => json!({"status": 0}),
             (_, "/api/notifications" | "/api/internal/notifications/create") => json!({
                 "user_uuid": self.buyer.id, "type": "system", "title": "维护", "content": "今晚维护",
+            }),
+            (_, "/api/internal/security/assess-order") => json!({
+                "order_uuid": self.order["order_uuid"], "buyer_uuid": self.buyer.id, "seller_uuid": self.ordered.seller,
+                "total_amount": "19.90", "phone_fingerprint": "a".repeat(32), "address_fingerprint": "b".repeat(32),
             }),
             _ => json!({}),
         }

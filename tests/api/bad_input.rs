@@ -475,6 +475,106 @@ fn notification_form(buyer: &Member<'_>) -> Form {
     }
 }
 
+/// An edit of the policies, and what is refused in it.
+fn policy_edit() -> (Value, Vec<Field>) {
+    let edit = json!({"security_level": "medium", "policies": [{
+        "policy_id": "amount_velocity", "security_level": "medium", "is_enabled": true, "mode": "warn",
+        "on_failure": "fail_open", "time_limit_ms": 1000,
+        "config_data": {"max_amount": "50000.00", "window_minutes": 60},
+    }]});
+    let policy = |id: &str| json!({"policy_id": id});
+    let policies = list([
+        json!([1]),
+        json!([null]),
+        json!([[]]),
+        json!([policy("cancellations"), policy("cancellations")]),
+    ]);
+    let no_object = vec![json!(1), json!("x"), json!(true), json!([]), json!({"x": 1})];
+    let fields = vec![
+        optional("security_level", word()),
+        optional("policies", policies),
+        required("policies[0].policy_id", word()),
+        optional("policies[0].security_level", word()),
+        optional(
+            "policies[0].is_enabled",
+            vec![json!(1), json!("true"), json!([]), json!({})],
+        ),
+        optional("policies[0].mode", word()),
+        optional("policies[0].on_failure", word()),
+        optional("policies[0].time_limit_ms", [whole(2001), vec![json!(9)]].concat()),
+        optional("policies[0].config_data", no_object),
+        optional("policies[0].config_data.max_amount", price()),
+        optional(
+            "policies[0].config_data.window_minutes",
+            [whole(1441), vec![json!(0)]].concat(),
+        ),
+    ];
+    (edit, fields)
+}
+
+fn security_forms(buyer: &Member<'_>, seller: &Member<'_>) -> Vec<Form> {
+    let form = |routes, who, body, fields| Form {
+        routes,
+        who,
+        body,
+        accepted: 200,
+        fields,
+        may_be_absent: false,
+    };
+    let (edit, edited) = policy_edit();
+    let (mut test, mut tested) = policy_edit();
+    test["limit"] = json!(10);
+    tested.push(optional("limit", [whole(501), vec![json!(0)]].concat()));
+    let fingerprint = || [text(1, 32), vec![json!("A".repeat(32)), json!("13800138000")]].concat();
+    vec![
+        form(&["PUT /api/security/policies/update"], Who::Administrator, edit, edited),
+        form(
+            &["POST /api/security/policies/back-test"],
+            Who::Administrator,
+            test,
+            tested,
+        ),
+        Form {
+            may_be_absent: true,
+            ..form(
+                &[
+                    "POST /api/security/risk-assessment",
+                    "POST /api/security/fraud-detection",
+                ],
+                Who::Service,
+                json!({"user_uuid": buyer.id, "amount": "19.90", "seller_uuid": seller.id}),
+                vec![
+                    required("user_uuid", uuid()),
+                    optional("amount", price()),
+                    optional("seller_uuid", uuid()),
+                ],
+            )
+        },
+        form(
+            &["POST /api/internal/security/assess-order"],
+            Who::Service,
+            json!({
+                "order_uuid": uuid::Uuid::new_v4(), "buyer_uuid": buyer.id, "seller_uuid": seller.id,
+                "total_amount": "19.90", "phone_fingerprint": "a".repeat(32), "address_fingerprint": "b".repeat(32),
+            }),
+            vec![
+                required("order_uuid", uuid()),
+                required("buyer_uuid", uuid()),
+                required("seller_uuid", uuid()),
+                required("total_amount", price_or_nothing()),
+                required("phone_fingerprint", fingerprint()),
+                required("address_fingerprint", fingerprint()),
+            ],
+        ),
+    ]
+}
+
+/// What is no amount of money; nothing at all is one.
+fn price_or_nothing() -> Vec<Value> {
+    let is_nothing = |value: &Value| [json!(0), json!("0"), json!("0.00")].contains(value);
+    price().into_iter().filter(|value| !is_nothing(value)).collect()
+}
+
 /// Routes that change something and read no JSON.
 const WITHOUT_JSON: &[&str] = &[
     "DELETE /api/product/{product_id}",
@@ -549,8 +649,8 @@ impl<'a> Stage<'a> {
             Who::Nobody => ask,
             Who::Buyer => ask.bearer(&self.buyer.token),
             Who::Seller => ask.bearer(&self.seller.token),
-            Who::Service => ask.bearer(service),
             Who::Administrator => ask.bearer(&self.administrator.token),
+            Who::Service => ask.bearer(service),
         }
     }
 
@@ -635,6 +735,7 @@ fn every_field_of_every_body_is_refused_by_its_name_and_nothing_is_written() {
             .chain(product_forms(&stage.order))
             .chain(order_forms(&stage.offered, &stage.order, &stage.payment))
             .chain([notification_form(&stage.buyer)])
+            .chain(security_forms(&stage.buyer, &stage.seller))
             .collect();
         every_route_has_a_form(platform, &forms);
 
@@ -928,6 +1029,23 @@ fn a_query_that_means_nothing_is_refused_by_its_parameters_name() {
         for (path, parameter, values) in QUERIES {
             for value in *values {
                 let answer = member.get(&format!("{path}?{parameter}={value}")).expect(400).await;
+                assert!(names(&answer, parameter), "{}: {}", answer.asked, answer.text());
+            }
+        }
+        if let Some(platform) = world.platform() {
+            let administrator = inside::administrator(world, platform).await;
+            for (parameter, value) in [
+                ("decision", "x"),
+                ("decision", "BLOCK"),
+                ("user_uuid", "x"),
+                ("kind", "risk"),
+                ("after", "x"),
+                ("after", "1800000000000_x"),
+                ("page_size", "0"),
+                ("page_size", "101"),
+            ] {
+                let list = format!("/api/security/risk-assessments?{parameter}={value}");
+                let answer = administrator.get(&list).expect(400).await;
                 assert!(names(&answer, parameter), "{}: {}", answer.asked, answer.text());
             }
         }

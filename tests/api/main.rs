@@ -30,6 +30,7 @@ mod races;
 mod refunds;
 mod restart;
 mod sample_events;
+mod security;
 mod template;
 mod users;
 mod world;

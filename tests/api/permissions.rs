@@ -49,6 +49,7 @@ fn every_permission_is_used() {
         flows.interrupted_payments().await;
         flows.services().await;
         flows.notifications().await;
+        flows.security().await;
         flows.time_passes().await;
         world.settle().await;
 
@@ -341,6 +342,41 @@ impl Flows<'_> {
             .expect(200)
             .await;
         self.buyer.get("/api/notifications/unread-count/").expect(200).await;
+    }
+
+    async fn security(&self) {
+        let administrator = inside::administrator(self.world, self.platform).await;
+        let policies = "/api/security/policies";
+        self.buyer.get(policies).expect(200).await;
+        let edit = json!({"policies": [{"policy_id": "order_velocity", "config_data": {"max_orders": 49}}]});
+        administrator
+            .ask("PUT", &format!("{policies}/update/"))
+            .json(&edit)
+            .expect(200)
+            .await;
+        let tested = administrator
+            .post(&format!("{policies}/back-test/"), &edit)
+            .expect(200)
+            .await;
+        assert_ne!(tested.data()["looked_at"], 0);
+        self.buyer
+            .post("/api/security/fraud-detection/", &json!({}))
+            .expect(200)
+            .await;
+        for query in [String::new(), format!("?user_uuid={}", self.buyer.id)] {
+            let list = administrator.get(&format!("/api/security/risk-assessments/{query}"));
+            assert_ne!(list.expect(200).await.json()["count"], 0);
+        }
+        // An order that is asked about again is answered as before.
+        let service = self.world.service_token("order-service").await;
+        let order = json!({
+            "order_uuid": uuid::Uuid::new_v4(), "buyer_uuid": self.buyer.id, "seller_uuid": self.seller.id,
+            "total_amount": "19.90", "phone_fingerprint": "a".repeat(32), "address_fingerprint": "b".repeat(32),
+        });
+        for _ in 0..2 {
+            let ask = self.world.post("/api/internal/security/assess-order", &order);
+            ask.bearer(&service).expect(200).await;
+        }
     }
 
     /// Reservations whose lease ends, an order that completes by itself.

@@ -83,6 +83,9 @@ pub enum OrderError {
     /// The Idempotency-Key belongs to an attempt that was refused and undone.
     #[error("the attempt with this Idempotency-Key was given up")]
     KeyAbandoned,
+    /// A security policy refuses it. Nobody is told which.
+    #[error("a security policy refuses the order")]
+    Risky,
     /// A payment of another amount than the total.
     #[error("a payment of another amount came for the order {id}")]
     WrongAmount {
@@ -213,6 +216,10 @@ impl From<OrderError> for Problem {
             OrderError::KeyAbandoned => Self::conflict(
                 "idempotency-key-abandoned",
                 "The attempt with this Idempotency-Key was given up. Use a new one.",
+            ),
+            OrderError::Risky => Self::conflict(
+                "order-refused",
+                "This order can not be placed. If you think that it should be, please write to us.",
             ),
             OrderError::ChangedMeanwhile(_) => Self::conflict(
                 RefundRefusal::ChangedMeanwhile.word(),

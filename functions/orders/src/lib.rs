@@ -6,6 +6,7 @@ pub mod claim;
 pub mod delivery;
 pub mod error;
 pub mod order;
+pub mod risk;
 pub mod statistics;
 pub mod status;
 pub mod table;

@@ -6,6 +6,7 @@
 
 pub mod orders;
 pub mod payments;
+pub mod security;
 
 use kernel::{NotificationId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};

@@ -69,6 +69,22 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A text that is no moment in RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a moment such as 2026-01-01T08:00:00+08:00")]
+pub struct NotATimestamp;
+
+/// Reads RFC 3339 with any offset; what is finer than a millisecond is cut off.
+impl FromStr for Timestamp {
+    type Err = NotATimestamp;
+
+    fn from_str(text: &str) -> Result<Self, NotATimestamp> {
+        DateTime::parse_from_rfc3339(text)
+            .map(|at| Self(at.timestamp_millis()))
+            .map_err(|_| NotATimestamp)
+    }
+}
+
 /// The zone in which answers show time: a fixed offset from UTC, `+08:00` unless configured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Zone(FixedOffset);
@@ -146,6 +162,8 @@ mod tests {
         let shown = zone.show(Timestamp::from_millis(1_767_225_600_123));
         assert_eq!(shown, "2026-01-01T08:00:00.123000+08:00");
         assert_eq!((&shown[..10], &shown[11..19]), ("2026-01-01", "08:00:00"));
+        assert_eq!(shown.parse(), Ok(Timestamp::from_millis(1_767_225_600_123)));
         assert!("Mars".parse::<Zone>().is_err());
+        assert!("2026-01-01".parse::<Timestamp>().is_err());
     }
 }

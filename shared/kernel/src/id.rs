@@ -89,6 +89,8 @@ ids! {
     RefundId;
     /// A notification of one user.
     NotificationId;
+    /// One assessment of the risk of an order or of a user.
+    AssessmentId;
     /// The user who buys.
     BuyerId;
     /// The user who sells.

@@ -9,7 +9,9 @@ pub mod schema;
 pub mod text;
 
 pub use clock::{Clock, Timestamp, Zone};
-pub use id::{BuyerId, NotificationId, OrderId, PaymentId, ProductId, RefundId, SellerId, UserId, derived_uuid};
+pub use id::{
+    AssessmentId, BuyerId, NotificationId, OrderId, PaymentId, ProductId, RefundId, SellerId, UserId, derived_uuid,
+};
 pub use money::Money;
 pub use page::{Page, PageRequest};
 pub use quantity::Quantity;

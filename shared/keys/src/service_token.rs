@@ -30,18 +30,21 @@ pub enum ServiceName {
     UserService,
     /// Products.
     ProductService,
+    /// Security policies and risk.
+    SecurityService,
     /// Management.
     RootService,
 }
 
 impl ServiceName {
     /// Every service.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::OrderService,
         Self::PaymentService,
         Self::NotificationService,
         Self::UserService,
         Self::ProductService,
+        Self::SecurityService,
         Self::RootService,
     ];
 
@@ -54,6 +57,7 @@ impl ServiceName {
             Self::NotificationService => "notification-service",
             Self::UserService => "user-service",
             Self::ProductService => "product-service",
+            Self::SecurityService => "security-service",
             Self::RootService => "root-service",
         }
     }
@@ -68,7 +72,7 @@ impl fmt::Display for ServiceName {
 /// A name that no service has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not a service: there are order-service, payment-service, notification-service, user-service, product-service and root-service"
+    "{0:?} is not a service: there are order-service, payment-service, notification-service, user-service, product-service, security-service and root-service"
 )]
 pub struct NotAService(String);
 

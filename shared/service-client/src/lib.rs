@@ -1,6 +1,6 @@
 //! Calls from one service to another: service token, time limit, one retry where it is safe, circuit breaker.
 //!
-//! A caller waits 2 s for an answer at most, twice for an idempotent call: well under the 10 s after which the client of
+//! A caller waits 2 s for an answer at most (less, where it says so), twice for an idempotent call: well under the 10 s after which the client of
 //! the whole request gives up. After five failures in a row a target is left alone for ten seconds and callers are told
 //! at once.
 
@@ -113,7 +113,7 @@ impl Services {
     /// # Errors
     /// [`CallError::Unavailable`].
     pub async fn get(&self, service: ServiceName, path: &str) -> Result<Answer, CallError> {
-        self.call(service, Method::GET, path, Bytes::new(), 2).await
+        self.call(service, Method::GET, path, Bytes::new(), 2, TIME_LIMIT).await
     }
 
     /// Posts something that the service does once however often it is asked. Tried twice.
@@ -126,11 +126,23 @@ impl Services {
         path: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<Answer, CallError> {
-        let body = serde_json::to_vec(body).map_err(|error| CallError::NotUnderstood {
-            service,
-            reason: error.to_string(),
-        })?;
-        self.call(service, Method::POST, path, body.into(), 2).await
+        let body = written(service, body)?;
+        self.call(service, Method::POST, path, body, 2, TIME_LIMIT).await
+    }
+
+    /// Posts something of which the caller can do without the answer: tried once, for `limit` at most.
+    ///
+    /// # Errors
+    /// [`CallError::Unavailable`].
+    pub async fn post_once(
+        &self,
+        service: ServiceName,
+        path: &str,
+        body: &(impl Serialize + Sync),
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        let body = written(service, body)?;
+        self.call(service, Method::POST, path, body, 1, limit).await
     }
 
     async fn call(
@@ -140,6 +152,7 @@ impl Services {
         path: &str,
         body: Bytes,
         attempts: u32,
+        limit: Duration,
     ) -> Result<Answer, CallError> {
         let unavailable = |reason: String| CallError::Unavailable { service, reason };
         let token = self
@@ -163,7 +176,7 @@ impl Services {
             match self
                 .0
                 .connection
-                .send(method.clone(), &url, &headers, body.clone(), TIME_LIMIT)
+                .send(method.clone(), &url, &headers, body.clone(), limit)
                 .await
             {
                 Ok((status, body)) if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS => {
@@ -178,6 +191,15 @@ impl Services {
         }
         Err(unavailable(last))
     }
+}
+
+fn written(service: ServiceName, body: &impl Serialize) -> Result<Bytes, CallError> {
+    serde_json::to_vec(body)
+        .map(Bytes::from)
+        .map_err(|error| CallError::NotUnderstood {
+            service,
+            reason: error.to_string(),
+        })
 }
 
 impl fmt::Debug for Services {

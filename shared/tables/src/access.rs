@@ -1,10 +1,11 @@
 //! One table: find, insert, replace, update, delete.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity, ReturnValue};
 use cloud::{Cloud, StartError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,7 +55,7 @@ impl Key {
 #[derive(Debug, Clone)]
 pub struct Update {
     pub(crate) key: Key,
-    pub(crate) expression: &'static str,
+    pub(crate) expression: Cow<'static, str>,
     pub(crate) condition: &'static str,
     pub(crate) names: HashMap<String, String>,
     pub(crate) values: HashMap<String, AttributeValue>,
@@ -64,10 +65,10 @@ impl Update {
     /// `expression` is an update expression, `condition` a condition expression; both in DynamoDB's own language, with
     /// names `#n` and values `:v` given by [`Update::name`] and [`Update::value`].
     #[must_use]
-    pub fn new(key: Key, expression: &'static str, condition: &'static str) -> Self {
+    pub fn new(key: Key, expression: impl Into<Cow<'static, str>>, condition: &'static str) -> Self {
         Self {
             key,
-            expression,
+            expression: expression.into(),
             condition,
             names: HashMap::new(),
             values: HashMap::new(),
@@ -76,8 +77,8 @@ impl Update {
 
     /// States what `#placeholder` stands for.
     #[must_use]
-    pub fn name(mut self, placeholder: &'static str, attribute: &'static str) -> Self {
-        self.names.insert(placeholder.to_owned(), attribute.to_owned());
+    pub fn name(mut self, placeholder: impl Into<String>, attribute: impl Into<String>) -> Self {
+        self.names.insert(placeholder.into(), attribute.into());
         self
     }
 
@@ -95,6 +96,28 @@ impl Update {
         self.values
             .insert(placeholder.to_owned(), AttributeValue::N(value.to_string()));
         self
+    }
+
+    /// States what `:placeholder` stands for: a set of this one text, to add to a set or to take from it.
+    #[must_use]
+    pub fn set_of(mut self, placeholder: &'static str, value: impl ToString) -> Self {
+        self.values
+            .insert(placeholder.to_owned(), AttributeValue::Ss(vec![value.to_string()]));
+        self
+    }
+
+    /// States what `:placeholder` stands for: anything that an attribute can hold.
+    ///
+    /// # Errors
+    /// [`TableError::Refused`] when the value can not be written.
+    pub fn value(mut self, placeholder: &'static str, value: impl Serialize) -> Result<Self, TableError> {
+        let value =
+            serde_dynamo::aws_sdk_dynamodb_1::to_attribute_value(value).map_err(|error| TableError::Refused {
+                table: self.key.partition_attribute().to_owned(),
+                reason: error.to_string(),
+            })?;
+        self.values.insert(placeholder.to_owned(), value);
+        Ok(self)
     }
 }
 
@@ -317,6 +340,34 @@ impl Table {
                 .send()
                 .await
                 .map(|_| ())
+                .map_err(|error| TableError::of(&self.name, &error))
+        })
+    }
+
+    /// The same, and answers the whole item as this update left it: whoever updates one item at the same time sees the
+    /// changes of all who came before him.
+    ///
+    /// # Errors
+    /// [`TableError::ConditionFailed`], [`TableError::Unavailable`], [`TableError::Corrupt`].
+    pub fn update_and_read<'a, T: DeserializeOwned + 'a>(&'a self, update: Update) -> Boxed<'a, Result<T, TableError>> {
+        Box::pin(async move { self.parse_item(self.updated_item(update).await?) })
+    }
+
+    fn updated_item(&self, update: Update) -> Boxed<'_, Result<Item, TableError>> {
+        Box::pin(async move {
+            self.client
+                .update_item()
+                .table_name(&self.name)
+                .set_key(Some(update.key.item()))
+                .update_expression(update.expression)
+                .condition_expression(update.condition)
+                .set_expression_attribute_names((!update.names.is_empty()).then_some(update.names))
+                .set_expression_attribute_values((!update.values.is_empty()).then_some(update.values))
+                .return_values(ReturnValue::AllNew)
+                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+                .send()
+                .await
+                .map(|answer| answer.attributes.unwrap_or_default())
                 .map_err(|error| TableError::of(&self.name, &error))
         })
     }

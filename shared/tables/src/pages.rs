@@ -62,6 +62,16 @@ impl Query {
         self
     }
 
+    /// Only those whose sort key `attribute`, a text, comes before `bound`.
+    #[must_use]
+    pub fn before(mut self, attribute: &'static str, bound: impl ToString) -> Self {
+        self.names.insert("#sort".to_owned(), attribute.to_owned());
+        self.values
+            .insert(":bound".to_owned(), AttributeValue::S(bound.to_string()));
+        self.condition.push_str(" AND #sort < :bound");
+        self
+    }
+
     /// In this order of the sort key.
     #[must_use]
     pub fn in_order(mut self, order: Order) -> Self {

@@ -1,7 +1,7 @@
 //! `POST /api/orders`: a buyer orders products of one seller.
 //!
 //! Three round trips one after the other: look (products, claims, and an earlier order of the same `Idempotency-Key`, all
-//! at once), reserve, put. `OrderCreated` is announced by the table's stream, not from here.
+//! at once), reserve and ask SecurityService, put. `OrderCreated` is announced by the table's stream, not from here.
 //!
 //! A crash between the steps loses nothing: a claim without an order is taken over, a reservation without an order is
 //! freed by ProductService when its lease ends, and the same `Idempotency-Key` goes on where the first attempt stopped.
@@ -19,6 +19,7 @@ use orders::claim::{Claim, Claims, IN_FLIGHT};
 use orders::delivery::{Particulars, Seal};
 use orders::error::OrderError;
 use orders::order::{Line, MAX_LINES, Order, State, TIME_TO_PAY};
+use orders::risk::{ContactKey, RiskCheck};
 use orders::table::WriteOrders;
 use orders::view;
 use serde::Deserialize;
@@ -30,12 +31,18 @@ struct Shop {
     claims: Claims,
     orders: WriteOrders,
     seal: Seal,
+    risk: RiskCheck,
 }
 
 impl Shop {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        let (services, seal) = tokio::try_join!(Services::from_env(&cloud), Seal::from_env(&cloud))?;
+        let (services, seal, contacts) = tokio::try_join!(
+            Services::from_env(&cloud),
+            Seal::from_env(&cloud),
+            ContactKey::from_env(&cloud)
+        )?;
         Ok(Self {
+            risk: RiskCheck::from_env(&cloud, services.clone(), contacts)?,
             catalogue: Catalogue::new(services),
             claims: Claims::from_env(&cloud)?,
             orders: WriteOrders::from_env(&cloud)?,
@@ -105,16 +112,21 @@ async fn create_order(shop: Arc<Shop>, call: Call) -> Result<Reply, OrderError> 
             error => Err(error),
         };
     }
-    let order = match products.and_then(|products| compose(&shop, &attempt, request, &products, call.now())) {
-        Ok(order) => order,
+    let composed = products.and_then(|products| compose(&shop, &attempt, request, &products, call.now()));
+    let (order, particulars) = match composed {
+        Ok(composed) => composed,
         Err(error) => {
             shop.claims.give_up(buyer, &attempt.products, attempt.id).await;
             return Err(error);
         }
     };
 
-    // 3. Reserve the stock.
-    if let Err(error) = shop.catalogue.reserve(order.id, &order.lines).await {
+    // 3. Reserve the stock; meanwhile, ask whether a security policy refuses the order.
+    let (reserved, passed) = tokio::join!(
+        shop.catalogue.reserve(order.id, &order.lines),
+        shop.risk.pass(&order, &particulars),
+    );
+    if let Err(error) = reserved.and(passed) {
         undo(&shop, &attempt, &order, &error).await;
         return Err(error);
     }
@@ -212,7 +224,7 @@ fn compose(
     request: Request,
     products: &[Product],
     now: Timestamp,
-) -> Result<Order, OrderError> {
+) -> Result<(Order, Particulars), OrderError> {
     let lines = request
         .products
         .iter()
@@ -225,7 +237,7 @@ fn compose(
         shipping_postal_code: request.shipping_postal_code,
         remark: request.remark,
     };
-    Ok(Order {
+    let order = Order {
         id: attempt.id,
         buyer: attempt.buyer,
         seller: request.seller_uuid,
@@ -241,7 +253,8 @@ fn compose(
         refunds: Vec::new(),
         fingerprint: attempt.fingerprint.clone(),
         version: 1,
-    })
+    };
+    Ok((order, particulars))
 }
 
 fn line(buyer: BuyerId, seller: SellerId, wanted: &RequestedLine, products: &[Product]) -> Result<Line, OrderError> {
