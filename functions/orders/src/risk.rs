@@ -6,12 +6,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
 use cloud::settings::SettingError;
 use cloud::{Cloud, StartError};
 use contracts::security::{Decision, Fingerprint, OrderAssessment, OrderToAssess, WhenUnreachable};
 use http_function::StatusCode;
-use keys::{Seed, ServiceName};
+use keys::{KeyedHash, Seed, SeedError, ServiceName};
 use service_client::{CallError, Services};
 
 use crate::delivery::Particulars;
@@ -87,10 +86,9 @@ impl RiskCheck {
     }
 }
 
-/// Makes fingerprints of phones and addresses: HMAC-SHA-256, cut to 16 bytes, with a key of its own. With another seed,
-/// others come out, and who shares a phone is learnt anew.
+/// Makes fingerprints of phones and addresses.
 #[derive(Debug)]
-pub struct ContactKey(hmac::Key);
+pub struct ContactKey(KeyedHash);
 
 impl ContactKey {
     /// Reads the secret named by `SEALING_SECRET`.
@@ -99,19 +97,17 @@ impl ContactKey {
     /// [`StartError`].
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
         let seed: Seed = cloud.secret("SEALING_SECRET").await?;
-        Self::derive(&seed).map_err(|reason| {
+        Self::derive(&seed).map_err(|error| {
             SettingError::Wrong {
                 name: "SEALING_SECRET",
-                reason,
+                reason: error.to_string(),
             }
             .into()
         })
     }
 
-    fn derive(seed: &Seed) -> Result<Self, String> {
-        let keys = seed.keys("contact-fingerprints").map_err(|error| error.to_string())?;
-        let newest = keys.first().ok_or("it holds no seed")?;
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, newest)))
+    fn derive(seed: &Seed) -> Result<Self, SeedError> {
+        KeyedHash::derive(seed, "contact-fingerprints").map(Self)
     }
 
     /// However it is written: digits only, without China's prefix.
@@ -136,12 +132,7 @@ impl ContactKey {
     }
 
     fn fingerprint(&self, kind: &str, text: &str) -> Fingerprint {
-        let tag = hmac::sign(&self.0, format!("{kind}\u{1f}{text}").as_bytes());
-        let mut hash = [0; 16];
-        hash.iter_mut()
-            .zip(tag.as_ref())
-            .for_each(|(byte, tagged)| *byte = *tagged);
-        Fingerprint::of(hash)
+        Fingerprint::of(self.0.of(&format!("{kind}\u{1f}{text}")))
     }
 }
 

@@ -4,6 +4,7 @@
 //! services calls. They have their own keys, audiences and key sets (`/.well-known/jwks.json`,
 //! `/.well-known/service-jwks.json`).
 
+pub mod hashing;
 pub mod sealing;
 pub mod seed;
 pub mod service_token;
@@ -11,6 +12,7 @@ pub mod signing;
 pub mod user_token;
 pub mod verifying;
 
+pub use hashing::KeyedHash;
 pub use sealing::{Seal, SealError};
 pub use seed::{Seed, SeedError};
 pub use service_token::{ServiceName, ServiceTokens};
