@@ -7,6 +7,7 @@ use std::time::Duration;
 use contracts::security::Decision;
 use kernel::{AssessmentId, OrderId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::facts::Facts;
 use crate::policy::{PolicyId, PolicySet};
@@ -16,8 +17,9 @@ use crate::risk::{Assessment, Finding, RiskLevel, Verdict};
 pub const KEPT_FOR: Duration = Duration::from_secs(180 * 24 * 60 * 60);
 
 /// What was assessed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = AssessmentType)]
 pub enum Kind {
     /// An order about to be placed: all policies.
     Order,
@@ -39,11 +41,14 @@ impl Kind {
 }
 
 /// Where administrators look for an assessment: among those of orders, or among those that were asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ToSchema)]
+#[schema(as = AssessmentShelf)]
 pub enum Shelf {
     /// Of orders.
+    #[schema(rename = "order")]
     Orders,
     /// On request.
+    #[schema(rename = "request")]
     Requests,
 }
 
@@ -80,8 +85,9 @@ impl FromStr for Shelf {
 }
 
 /// A place in a list of assessments, newest first: everything older comes after it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
+#[schema(as = AssessmentPlace, pattern = "^[0-9]{13}_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 pub struct Place(String);
 
 impl Place {

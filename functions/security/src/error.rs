@@ -32,15 +32,12 @@ impl From<Problem> for SecurityError {
 impl From<SecurityError> for Problem {
     fn from(error: SecurityError) -> Self {
         match error {
-            SecurityError::Edit(WrongEdit::Config { position, error }) => {
+            SecurityError::Edit(WrongEdit { position, error }) => {
                 let field = format!("policies[{position}].config_data");
                 match error.threshold {
                     Some(threshold) => Self::invalid_field(format!("{field}.{threshold}"), error.reason),
                     None => Self::invalid_field(field, error.reason),
                 }
-            }
-            SecurityError::Edit(error @ (WrongEdit::Nothing | WrongEdit::Twice)) => {
-                Self::invalid_field("policies", error)
             }
             SecurityError::ChangedMeanwhile => Self::conflict(
                 "changed-meanwhile",

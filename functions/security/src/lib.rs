@@ -6,6 +6,7 @@ pub mod facts;
 pub mod policy;
 pub mod profile;
 pub mod risk;
+mod schema;
 pub mod table;
 pub mod users;
 pub mod view;

@@ -7,9 +7,10 @@ use kernel::{Money, Timestamp, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 /// Which policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PolicyId {
     /// Orders of one user in a short time.
@@ -104,7 +105,7 @@ impl PolicyId {
 }
 
 /// How strict thresholds and modes are before anybody edits them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Everything is only recorded.
@@ -116,7 +117,7 @@ pub enum Level {
 }
 
 /// What follows when a policy is hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// It is not looked at.
@@ -130,7 +131,7 @@ pub enum Mode {
 }
 
 /// What follows when a policy can not be decided, because what it needs could not be read in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// As if it had not been hit.
@@ -195,8 +196,9 @@ pub type Minutes = Count<1, 1440>;
 pub type Days = Count<1, 90>;
 
 /// Hit by more orders than `max_orders` within `window_minutes`, this one and those that came to nothing included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = OrderVelocityThresholds)]
 pub struct OrderVelocity {
     /// The most that is usual.
     pub max_orders: Count<1, 50>,
@@ -205,8 +207,9 @@ pub struct OrderVelocity {
 }
 
 /// Hit when the orders of `window_minutes`, this one included, cost more than `max_amount` together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = AmountVelocityThresholds)]
 pub struct AmountVelocity {
     /// The most that is usual.
     #[serde(deserialize_with = "some_money")]
@@ -217,8 +220,9 @@ pub struct AmountVelocity {
 
 /// Hit by an order that costs more than `factor` times the average of what the user paid for, once that is
 /// `min_orders`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = AmountHistoryThresholds)]
 pub struct AmountHistory {
     /// How many times the average is usual.
     pub factor: Count<2, 100>,
@@ -227,8 +231,9 @@ pub struct AmountHistory {
 }
 
 /// Hit by an order of at least `min_amount` from an account younger than `max_age_hours`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewAccountThresholds)]
 pub struct NewAccount {
     /// Until when an account is new.
     pub max_age_hours: Count<1, 8760>,
@@ -238,8 +243,9 @@ pub struct NewAccount {
 }
 
 /// Hit by a first purchase of more than `max_amount`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FirstPurchaseThresholds)]
 pub struct FirstPurchase {
     /// The most that is usual.
     #[serde(deserialize_with = "some_money")]
@@ -247,8 +253,9 @@ pub struct FirstPurchase {
 }
 
 /// Hit when more accounts than these order to one phone, or to one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SharedContactThresholds)]
 pub struct SharedContact {
     /// The most that share a phone.
     pub max_accounts_per_phone: Count<1, 50>,
@@ -258,8 +265,9 @@ pub struct SharedContact {
 
 /// Hit when the seller has ordered to the same phone (or address), or when the two traded with each other more than
 /// `max_mutual_orders` times within `window_days`, in either direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = LinkedPartiesThresholds)]
 pub struct LinkedParties {
     /// The most that is usual.
     pub max_mutual_orders: Count<1, 50>,
@@ -270,8 +278,9 @@ pub struct LinkedParties {
 }
 
 /// Hit by more than `max_cancellations` orders within `window_days` that the user called off or let expire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CancellationsThresholds)]
 pub struct Cancellations {
     /// The most that is usual.
     pub max_cancellations: Count<1, 50>,
@@ -280,8 +289,9 @@ pub struct Cancellations {
 }
 
 /// The thresholds of a policy; they say which policy it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = PolicyThresholds)]
 pub enum Config {
     /// See [`OrderVelocity`].
     OrderVelocity(OrderVelocity),
@@ -493,12 +503,13 @@ pub struct PolicySet {
 }
 
 /// What an administrator wants to be different.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, ToSchema)]
+#[schema(as = PoliciesEdit)]
 pub struct Edit {
     /// Another level takes back every earlier edit; the one that is in force already changes nothing.
     #[serde(default)]
     pub security_level: Option<Level>,
-    /// Changes of single policies, made after the level was.
+    /// Changes of single policies, made one after another after the level was.
     #[serde(default)]
     pub policies: Vec<PolicyEdit>,
 }
@@ -528,23 +539,14 @@ pub struct PolicyEdit {
     pub config_data: Option<Map<String, Value>>,
 }
 
-/// Why an edit is refused. Nothing of it was done.
+/// Why an edit is refused: thresholds are wrong. Nothing of it was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WrongEdit {
-    /// It asks for nothing.
-    #[error("must name a security_level or a policy to change")]
-    Nothing,
-    /// It names a policy twice.
-    #[error("must name each policy once")]
-    Twice,
-    /// Thresholds of the policy at this place are wrong.
-    #[error("{error}")]
-    Config {
-        /// Its place in the request, from 0.
-        position: usize,
-        /// What is wrong.
-        error: WrongConfig,
-    },
+#[error("{error}")]
+pub struct WrongEdit {
+    /// The place of their policy in the request, from 0.
+    pub position: usize,
+    /// What is wrong.
+    pub error: WrongConfig,
 }
 
 impl PolicySet {
@@ -563,13 +565,6 @@ impl PolicySet {
     /// # Errors
     /// [`WrongEdit`].
     pub fn edited(&self, edit: &Edit, by: UserId, now: Timestamp) -> Result<Option<Self>, WrongEdit> {
-        if edit.security_level.is_none() && edit.policies.is_empty() {
-            return Err(WrongEdit::Nothing);
-        }
-        let names = |id: PolicyId| edit.policies.iter().filter(|change| change.policy_id == id).count();
-        if PolicyId::ALL.into_iter().any(|id| names(id) > 1) {
-            return Err(WrongEdit::Twice);
-        }
         let mut next = self.clone();
         if let Some(level) = edit.security_level.filter(|level| *level != self.level) {
             next.level = level;
@@ -579,7 +574,7 @@ impl PolicySet {
         }
         for (position, change) in edit.policies.iter().enumerate() {
             for policy in next.policies.iter_mut().filter(|p| p.id() == change.policy_id) {
-                apply(policy, change).map_err(|error| WrongEdit::Config { position, error })?;
+                apply(policy, change).map_err(|error| WrongEdit { position, error })?;
             }
         }
         let mut is_changed = next.level != self.level;
@@ -732,16 +727,14 @@ mod tests {
     #[test]
     fn an_edit_is_refused_as_a_whole() {
         let (set, by) = (PolicySet::built_in(Level::Medium), UserId::random());
-        assert_eq!(set.edited(&Edit::default(), by, NOW), Err(WrongEdit::Nothing));
-        let twice = edit(json!({"policies": [{"policy_id": "cancellations"}, {"policy_id": "cancellations"}]}));
-        assert_eq!(set.edited(&twice, by, NOW), Err(WrongEdit::Twice));
+        assert_eq!(set.edited(&Edit::default(), by, NOW), Ok(None), "it asks for nothing");
         let wrong = edit(json!({"policies": [
             {"policy_id": "order_velocity", "is_enabled": false},
             {"policy_id": "cancellations", "config_data": {"max_cancellations": 0}},
         ]}));
         assert!(matches!(
             set.edited(&wrong, by, NOW),
-            Err(WrongEdit::Config { position: 1, .. })
+            Err(WrongEdit { position: 1, .. })
         ));
     }
 }

@@ -245,6 +245,7 @@ mod tests {
             order: order.clone(),
             cancelled_by,
             was_paid,
+            to_buyer: Money::ZERO,
             products: vec![],
         };
         let payment_uuid = kernel::PaymentId::random();
@@ -259,6 +260,7 @@ mod tests {
         let completed = OrderEvent::OrderCompleted {
             order: order.clone(),
             payment_uuid,
+            to_seller: Money::ZERO,
         };
         for (event, stage, was_paid) in [
             (created, Stage::Placed, false),

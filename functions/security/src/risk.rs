@@ -2,6 +2,7 @@
 
 use contracts::security::Decision;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::facts::{Account, Facts, PastOrder, Stage};
 use crate::policy::{Config, LinkedParties, Mode, OnFailure, Policy, PolicyId};
@@ -18,7 +19,7 @@ pub struct Assessment {
 }
 
 /// The score in one word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RiskLevel {
     /// Below 30.
@@ -57,7 +58,7 @@ pub struct Finding {
 }
 
 /// Whether a policy is hit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It is not.

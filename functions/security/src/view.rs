@@ -1,37 +1,62 @@
 //! The JSON that leaves SecurityService.
 
+use std::borrow::Cow;
+
 use contracts::security::Decision;
 use kernel::{AssessmentId, OrderId, UserId, Zone};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::assessment::{Assessed, BackTest, Example, Kind, Tally};
 use crate::policy::{Config, Level, Mode, OnFailure, Policy, PolicyId, PolicySet};
 use crate::risk::{Finding, RiskLevel, Verdict};
 
-/// All policies, for administrators.
-#[derive(Debug, Serialize)]
+/// All policies. Everybody who is logged in may know that they exist; what would help to stay below them is for
+/// administrators only.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SecurityPolicies)]
 pub struct PoliciesView {
     /// The level that was chosen last.
     security_level: Level,
-    /// Counts changes; 0 is what is built in.
-    edition: u32,
+    /// Counts changes; 0 is what is built in. For administrators.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    edition: Option<u32>,
     policies: Vec<PolicyView>,
 }
 
-/// A policy, for administrators.
-#[derive(Debug, Serialize)]
+/// A policy. From `mode` on, for administrators.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SecurityPolicy)]
 pub struct PolicyView {
     policy_id: PolicyId,
     name: &'static str,
     description: &'static str,
     security_level: Level,
     is_enabled: bool,
-    mode: Mode,
-    on_failure: OnFailure,
-    time_limit_ms: u32,
-    config_data: Config,
-    version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    mode: Option<Mode>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    on_failure: Option<OnFailure>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    time_limit_ms: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    config_data: Option<Config>,
+    /// Counts the policy's changes from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    version: Option<u32>,
+    /// Who changed it last; not there while nobody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     updated_by: Option<UserId>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
     updated_at: Option<String>,
 }
 
@@ -40,15 +65,38 @@ impl PoliciesView {
     #[must_use]
     pub fn of(set: &PolicySet, zone: Zone) -> Self {
         Self {
-            security_level: set.level,
-            edition: set.edition,
+            edition: Some(set.edition),
             policies: set.policies.iter().map(|policy| PolicyView::of(policy, zone)).collect(),
+            ..Self::harmless(set)
+        }
+    }
+
+    /// What is harmless in anybody's hands.
+    #[must_use]
+    pub fn harmless(set: &PolicySet) -> Self {
+        Self {
+            security_level: set.level,
+            edition: None,
+            policies: set.policies.iter().map(PolicyView::harmless).collect(),
         }
     }
 }
 
 impl PolicyView {
     fn of(policy: &Policy, zone: Zone) -> Self {
+        Self {
+            mode: Some(policy.mode),
+            on_failure: Some(policy.on_failure),
+            time_limit_ms: Some(policy.time_limit.get()),
+            config_data: Some(policy.config),
+            version: Some(policy.version),
+            updated_by: policy.updated.map(|(by, _)| by),
+            updated_at: policy.updated.map(|(_, at)| zone.show(at)),
+            ..Self::harmless(policy)
+        }
+    }
+
+    fn harmless(policy: &Policy) -> Self {
         let id = policy.id();
         Self {
             policy_id: id,
@@ -56,88 +104,68 @@ impl PolicyView {
             description: id.description(),
             security_level: policy.level,
             is_enabled: policy.is_enabled,
-            mode: policy.mode,
-            on_failure: policy.on_failure,
-            time_limit_ms: policy.time_limit.get(),
-            config_data: policy.config,
-            version: policy.version,
-            updated_by: policy.updated.map(|(by, _)| by),
-            updated_at: policy.updated.map(|(_, at)| zone.show(at)),
+            mode: None,
+            on_failure: None,
+            time_limit_ms: None,
+            config_data: None,
+            version: None,
+            updated_by: None,
+            updated_at: None,
         }
     }
 }
 
-/// All policies, for everybody who is logged in: that they exist, and nothing that would help to stay below them.
-#[derive(Debug, Serialize)]
-pub struct PublicPoliciesView {
-    security_level: Level,
-    policies: Vec<PublicPolicyView>,
-}
-
-/// A policy, for everybody who is logged in.
-#[derive(Debug, Serialize)]
-pub struct PublicPolicyView {
-    policy_id: PolicyId,
-    name: &'static str,
-    description: &'static str,
-    security_level: Level,
-    is_enabled: bool,
-}
-
-impl PublicPoliciesView {
-    /// What is harmless.
-    #[must_use]
-    pub fn of(set: &PolicySet) -> Self {
-        let policies = set.policies.iter().map(|policy| PublicPolicyView {
-            policy_id: policy.id(),
-            name: policy.id().name(),
-            description: policy.id().description(),
-            security_level: policy.level,
-            is_enabled: policy.is_enabled,
-        });
-        Self {
-            security_level: set.level,
-            policies: policies.collect(),
-        }
-    }
-}
-
-/// An assessment, for administrators and services.
-#[derive(Debug, Serialize)]
+/// An assessment. A user sees his own without a number that would help to stay below a threshold, and without what would
+/// follow.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RiskAssessment)]
 pub struct AssessmentView {
     assessment_uuid: AssessmentId,
     assessment_type: Kind,
     user_uuid: UserId,
+    /// The order, placed or not, where one was assessed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     order_uuid: Option<OrderId>,
-    #[serde(flatten)]
-    scores: Scores,
-    decision: Decision,
-    /// By which edition of the policies.
-    policy_edition: u32,
-    rules: Vec<RuleView>,
-    created_at: String,
-}
-
-/// The figures, by the two names that clients may know them by.
-#[derive(Debug, Serialize)]
-pub struct Scores {
+    #[schema(maximum = 100)]
     risk_score: u8,
     risk_level: RiskLevel,
+    /// The same as `risk_score`.
+    #[schema(maximum = 100)]
     score: u8,
+    /// The same as `risk_level`.
     level: RiskLevel,
     /// Whether any rule was hit.
     is_suspicious: bool,
+    /// For administrators and services.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    decision: Option<Decision>,
+    /// By which edition of the policies. For administrators and services.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    policy_edition: Option<u32>,
+    rules: Vec<RuleView>,
+    #[schema(format = DateTime)]
+    created_at: String,
 }
 
 /// What one policy said.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RuleVerdict)]
 pub struct RuleView {
     policy_id: PolicyId,
     name: &'static str,
-    mode: Mode,
     verdict: Verdict,
-    score: u8,
-    reason: String,
+    reason: Cow<'static, str>,
+    /// For administrators and services.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    mode: Option<Mode>,
+    /// What it adds by itself. For administrators and services.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, maximum = 100)]
+    score: Option<u8>,
 }
 
 impl AssessmentView {
@@ -145,27 +173,32 @@ impl AssessmentView {
     #[must_use]
     pub fn of(assessed: &Assessed, zone: Zone) -> Self {
         Self {
+            order_uuid: assessed.order,
+            decision: Some(assessed.assessment.decision),
+            policy_edition: Some(assessed.edition),
+            rules: assessed.assessment.findings.iter().map(RuleView::of).collect(),
+            ..Self::harmless(assessed, zone)
+        }
+    }
+
+    /// What is harmless in the hands of the user it is about.
+    #[must_use]
+    pub fn harmless(assessed: &Assessed, zone: Zone) -> Self {
+        let (score, level) = (assessed.assessment.score, assessed.level());
+        Self {
             assessment_uuid: assessed.id,
             assessment_type: assessed.kind,
             user_uuid: assessed.user,
-            order_uuid: assessed.order,
-            scores: Scores::of(assessed),
-            decision: assessed.assessment.decision,
-            policy_edition: assessed.edition,
-            rules: assessed.assessment.findings.iter().map(RuleView::of).collect(),
-            created_at: zone.show(assessed.at),
-        }
-    }
-}
-
-impl Scores {
-    fn of(assessed: &Assessed) -> Self {
-        Self {
-            risk_score: assessed.assessment.score,
-            risk_level: assessed.level(),
-            score: assessed.assessment.score,
-            level: assessed.level(),
+            order_uuid: None,
+            risk_score: score,
+            risk_level: level,
+            score,
+            level,
             is_suspicious: assessed.is_suspicious(),
+            decision: None,
+            policy_edition: None,
+            rules: assessed.assessment.findings.iter().map(RuleView::harmless).collect(),
+            created_at: zone.show(assessed.at),
         }
     }
 }
@@ -173,74 +206,44 @@ impl Scores {
 impl RuleView {
     fn of(finding: &Finding) -> Self {
         Self {
-            policy_id: finding.policy_id,
-            name: finding.policy_id.name(),
-            mode: finding.mode,
-            verdict: finding.verdict,
-            score: finding.points,
-            reason: finding.reason.clone(),
+            reason: finding.reason.clone().into(),
+            mode: Some(finding.mode),
+            score: Some(finding.points),
+            ..Self::harmless(finding)
         }
     }
-}
 
-/// An assessment, for the user it is about: what was looked at and what came of it, without a number that would help to
-/// stay below a threshold, and without what would follow.
-#[derive(Debug, Serialize)]
-pub struct OwnAssessmentView {
-    assessment_uuid: AssessmentId,
-    assessment_type: Kind,
-    user_uuid: UserId,
-    #[serde(flatten)]
-    scores: Scores,
-    rules: Vec<OwnRuleView>,
-    created_at: String,
-}
-
-/// What one policy said, for the user it is about.
-#[derive(Debug, Serialize)]
-pub struct OwnRuleView {
-    policy_id: PolicyId,
-    name: &'static str,
-    verdict: Verdict,
-    reason: &'static str,
-}
-
-impl OwnAssessmentView {
-    /// What is harmless.
-    #[must_use]
-    pub fn of(assessed: &Assessed, zone: Zone) -> Self {
-        let rules = assessed.assessment.findings.iter().map(|finding| OwnRuleView {
+    fn harmless(finding: &Finding) -> Self {
+        Self {
             policy_id: finding.policy_id,
             name: finding.policy_id.name(),
             verdict: finding.verdict,
-            reason: finding.policy_id.description(),
-        });
-        Self {
-            assessment_uuid: assessed.id,
-            assessment_type: assessed.kind,
-            user_uuid: assessed.user,
-            scores: Scores::of(assessed),
-            rules: rules.collect(),
-            created_at: zone.show(assessed.at),
+            reason: finding.policy_id.description().into(),
+            mode: None,
+            score: None,
         }
     }
 }
 
 /// A part of the list of assessments.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RiskAssessmentsPage)]
 pub struct AssessmentsView {
     /// Entries of this part: the whole is not counted.
     pub count: usize,
     /// Where the list goes on.
+    #[schema(required)]
     pub next: Option<String>,
     /// Always null: the list is read forwards.
+    #[schema(required)]
     pub previous: Option<String>,
     /// The entries.
     pub results: AssessmentsResults,
 }
 
 /// The entries in the envelope of lists.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RiskAssessments)]
 pub struct AssessmentsResults {
     /// 200.
     pub code: u16,
@@ -251,7 +254,8 @@ pub struct AssessmentsResults {
 }
 
 /// What an edit would have done.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BackTest)]
 pub struct BackTestView {
     /// Orders looked at, the newest ones.
     looked_at: usize,
@@ -266,7 +270,8 @@ pub struct BackTestView {
 }
 
 /// How many orders of each decision.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BackTestTally)]
 pub struct TallyView {
     allow: usize,
     warn: usize,
@@ -274,11 +279,14 @@ pub struct TallyView {
 }
 
 /// An order that would have been decided otherwise.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BackTestExample)]
 pub struct ExampleView {
     assessment_uuid: AssessmentId,
+    #[schema(required)]
     order_uuid: Option<OrderId>,
     user_uuid: UserId,
+    #[schema(format = DateTime)]
     created_at: String,
     was: Decision,
     score_was: u8,

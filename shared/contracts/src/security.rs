@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use kernel::{BuyerId, Money, OrderId, SellerId};
 use serde::{Deserialize, Deserializer, Serialize, de};
+use utoipa::ToSchema;
 
 /// `POST /api/internal/security/assess-order`. What tells where an order goes comes as fingerprints only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderToAssess {
     /// The order about to be placed. Asking about it again answers the same.
     pub order_uuid: OrderId,
@@ -16,6 +17,7 @@ pub struct OrderToAssess {
     /// Who sells.
     pub seller_uuid: SellerId,
     /// What it costs, by ProductService's prices.
+    #[schema(value_type = kernel::schema::Amount)]
     pub total_amount: Money,
     /// The phone it is delivered to.
     pub phone_fingerprint: Fingerprint,
@@ -24,7 +26,7 @@ pub struct OrderToAssess {
 }
 
 /// The answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderAssessment {
     /// What is to become of the order.
     pub decision: Decision,
@@ -33,7 +35,7 @@ pub struct OrderAssessment {
 }
 
 /// What an assessment decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// It is placed.
@@ -83,7 +85,7 @@ impl fmt::Display for NotADecision {
 impl std::error::Error for NotADecision {}
 
 /// What becomes of orders that nobody can assess.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenUnreachable {
     /// They are placed: no policy insists.
@@ -106,8 +108,9 @@ impl FromStr for WhenUnreachable {
 
 /// What stands for a phone or an address: equal for equal ones, and telling nothing of them without the key it was made
 /// with. 32 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(transparent)]
+#[schema(pattern = "^[0-9a-f]{32}$")]
 pub struct Fingerprint(String);
 
 impl Fingerprint {

@@ -7,7 +7,8 @@ use utoipa::openapi::{Object, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::{
-    BuyerId, Money, NotificationId, OrderId, PaymentId, ProductId, Quantity, RefundId, SellerId, Text, UserId,
+    AssessmentId, BuyerId, Money, NotificationId, OrderId, PaymentId, ProductId, Quantity, RefundId, SellerId, Text,
+    UserId,
 };
 
 fn text() -> ObjectBuilder {
@@ -42,6 +43,7 @@ uuids! {
     NotificationId: "Id of a notification",
     BuyerId: "Id of the user who buys",
     SellerId: "Id of the user who sells",
+    AssessmentId: "Id of one assessment of risk",
 }
 
 impl PartialSchema for Money {

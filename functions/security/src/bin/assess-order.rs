@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cloud::{Cloud, StartError};
 use contracts::security::{OrderAssessment, OrderToAssess};
-use http_function::{Call, Reply, StatusCode};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use kernel::{Timestamp, UserId};
 use security::assessment::Assessed;
 use security::error::SecurityError;
@@ -41,7 +41,21 @@ impl Desk {
 }
 
 fn main() -> ExitCode {
-    http_function::open(Desk::from_env, assess_order)
+    http_function::open_described(Desk::from_env, assess_order, describe)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation(
+            [Method::POST],
+            "/api/internal/security/assess-order",
+            "Whether an order may be placed",
+        )
+        .details("Asking about an order again answers as before.")
+        .for_services()
+        .body::<OrderToAssess>()
+        .bare::<OrderAssessment>(StatusCode::OK, "What is to become of it"),
+    );
 }
 
 async fn assess_order(desk: Arc<Desk>, call: Call) -> Result<Reply, SecurityError> {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Caller, Problem, Reply};
+use http_function::{Api, Call, Caller, Method, Problem, Reply, operation};
 use kernel::{Money, SellerId, Timestamp, UserId};
 use keys::Privilege;
 use security::assessment::{Assessed, Kind};
@@ -17,9 +17,10 @@ use security::facts::Facts;
 use security::profile::Profile;
 use security::table::{AddAssessments, Profiles, ReadPolicies};
 use security::users;
-use security::view::{AssessmentView, OwnAssessmentView};
+use security::view::AssessmentView;
 use serde::Deserialize;
 use service_client::Services;
+use utoipa::ToSchema;
 
 struct Desk {
     policies: ReadPolicies,
@@ -39,12 +40,17 @@ impl Desk {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
+#[schema(as = RiskQuestion)]
 struct Request {
+    /// Whom; users ask about themselves, services have to say.
     #[serde(default)]
     user_uuid: Option<UserId>,
+    /// What an order would cost.
     #[serde(default)]
+    #[schema(value_type = Option<kernel::schema::Amount>)]
     amount: Option<Money>,
+    /// Whose goods it would be.
     #[serde(default)]
     seller_uuid: Option<SellerId>,
 }
@@ -59,7 +65,26 @@ struct Question {
 }
 
 fn main() -> ExitCode {
-    http_function::open(Desk::from_env, assess_risk)
+    http_function::open_described(Desk::from_env, assess_risk, describe)
+}
+
+fn describe(api: &mut Api) {
+    for (path, summary) in [
+        ("/api/security/risk-assessment", "How risky a user is"),
+        (
+            "/api/security/fraud-detection",
+            "Whether anything about a user speaks of deceit",
+        ),
+    ] {
+        api.add(
+            operation([Method::POST], path, summary)
+                .details("Users about themselves; services and administrators about anybody, and about an order he could place.")
+                .for_users()
+                .for_services()
+                .optional_body::<Request>()
+                .ok::<AssessmentView>("The assessment, which is stored"),
+        );
+    }
 }
 
 async fn assess_risk(desk: Arc<Desk>, call: Call) -> Result<Reply, SecurityError> {
@@ -77,7 +102,7 @@ async fn assess_risk(desk: Arc<Desk>, call: Call) -> Result<Reply, SecurityError
     Ok(if question.is_trusted {
         Reply::ok(done, AssessmentView::of(&stored, call.zone()))?
     } else {
-        Reply::ok(done, OwnAssessmentView::of(&stored, call.zone()))?
+        Reply::ok(done, AssessmentView::harmless(&stored, call.zone()))?
     })
 }
 

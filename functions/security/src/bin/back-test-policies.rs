@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, operation};
 use security::assessment::BackTest;
 use security::error::SecurityError;
 use security::policy::{Count, Edit, PolicyEdit};
 use security::table::{ListAssessments, ReadPolicies};
 use security::view::BackTestView;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 struct Desk {
     policies: ReadPolicies,
@@ -32,7 +33,8 @@ impl Desk {
 type Orders = Count<1, 500>;
 
 /// An edit as `update-policies` takes it, and how many orders to look at.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = PoliciesBackTest)]
 struct Request {
     // Written out instead of flattened: only so does a refusal name the member that is at fault.
     #[serde(default)]
@@ -44,7 +46,21 @@ struct Request {
 }
 
 fn main() -> ExitCode {
-    http_function::open(Desk::from_env, back_test_policies)
+    http_function::open_described(Desk::from_env, back_test_policies, describe)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation(
+            [Method::POST],
+            "/api/security/policies/back-test",
+            "Try an edit of the security policies",
+        )
+        .details("Decides the newest orders anew, from the facts as they were. Nothing is changed.")
+        .for_administrators()
+        .body::<Request>()
+        .ok::<BackTestView>("What the edit would have made of them"),
+    );
 }
 
 async fn back_test_policies(desk: Arc<Desk>, call: Call) -> Result<Reply, SecurityError> {

@@ -8,18 +8,34 @@ use std::sync::Arc;
 
 use cloud::Cloud;
 use contracts::security::Decision;
-use http_function::{Call, Reply, StatusCode};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use kernel::UserId;
 use security::assessment::{Place, Shelf};
 use security::error::SecurityError;
+use security::policy::Count;
 use security::table::{ListAssessments, Selection};
 use security::view::{AssessmentView, AssessmentsResults, AssessmentsView};
 
 fn main() -> ExitCode {
-    http_function::open(
+    http_function::open_described(
         async |cloud: Cloud| ListAssessments::from_env(&cloud),
         list_risk_assessments,
+        describe,
     )
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::GET], "/api/security/risk-assessments", "Assessments of risk")
+            .details("Newest first. The list has no numbered pages: follow `next`.")
+            .for_administrators()
+            .query::<Decision>("decision", "Only these")
+            .query::<UserId>("user_uuid", "Only of this user")
+            .query::<Shelf>("kind", "Of orders (the default), or on request; without `user_uuid`")
+            .query::<Place>("after", "Where the part before ended")
+            .query::<Count<1, 100>>("page_size", "Entries of a part")
+            .bare::<AssessmentsView>(StatusCode::OK, "A part of the list"),
+    );
 }
 
 async fn list_risk_assessments(assessments: Arc<ListAssessments>, call: Call) -> Result<Reply, SecurityError> {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::Cloud;
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use security::error::SecurityError;
 use security::policy::Edit;
 use security::table::ReadPolicies;
@@ -16,7 +16,32 @@ use security::view::PoliciesView;
 const ATTEMPTS: usize = 5;
 
 fn main() -> ExitCode {
-    http_function::open(async |cloud: Cloud| ReadPolicies::from_env(&cloud), update_policies)
+    http_function::open_described(
+        async |cloud: Cloud| ReadPolicies::from_env(&cloud),
+        update_policies,
+        describe,
+    )
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation(
+            [Method::PUT],
+            "/api/security/policies/update",
+            "Edit the security policies",
+        )
+        .details(
+            "All of the edit is done, or nothing. Another `security_level` takes earlier edits back. It is in force \
+                 everywhere within ten seconds.",
+        )
+        .for_administrators()
+        .body::<Edit>()
+        .ok::<PoliciesView>("The policies as they are now")
+        .refuses(
+            StatusCode::CONFLICT,
+            "`changed-meanwhile`: others edit them again and again.",
+        ),
+    );
 }
 
 async fn update_policies(policies: Arc<ReadPolicies>, call: Call) -> Result<Reply, SecurityError> {
