@@ -611,3 +611,78 @@ fn many_accounts_at_one_phone_and_linked_parties_are_found() {
         }
     });
 }
+
+/// What the risk check costs: one call of create-order, made while it reserves, and five requests to tables.
+#[test]
+fn an_order_is_assessed_by_one_call_and_five_requests_however_many_there_were() {
+    in_world(async |world| {
+        let Some(office) = Office::open(world).await else {
+            return;
+        };
+        let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+        let lamp = seller.puts_up("台灯", "19.90", 1).await;
+        buyer.orders(&lamp).await;
+        world.settle().await;
+        let calls = |since: u64, function: &str| {
+            let calls = office
+                .platform
+                .recording()
+                .calls(|call| call.sequence > since && call.entry.function == function);
+            calls.into_iter().map(|call| call.entry).collect::<Vec<_>>()
+        };
+        let last = || {
+            office
+                .platform
+                .recording()
+                .calls(|_| true)
+                .last()
+                .map_or(0, |call| call.sequence)
+        };
+
+        let (mut reserving, mut assessing, mut units) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..12 {
+            let lamp = seller.puts_up("台灯", "19.90", 1).await;
+            let since = last();
+            buyer.orders(&lamp).await;
+            let placing = calls(since, "CreateOrderFunction");
+            let of = |path: &str| {
+                placing
+                    .iter()
+                    .filter(|call| call.target.ends_with(path))
+                    .collect::<Vec<_>>()
+            };
+            let (reserve, assess) = (of("/reserve-stock"), of("/assess-order"));
+            assert_eq!((reserve.len(), assess.len()), (1, 1), "{placing:#?}");
+            reserving.push(reserve[0].duration_us);
+            assessing.push(assess[0].duration_us);
+
+            let asked = calls(since, "AssessOrderFunction");
+            let mut targets: Vec<_> = asked.iter().map(|call| call.target.as_str()).collect();
+            targets.sort_unstable();
+            assert_eq!(
+                targets,
+                [
+                    "dynamodb:GetItem",
+                    "dynamodb:PutItem",
+                    "dynamodb:UpdateItem",
+                    "dynamodb:UpdateItem",
+                    "dynamodb:UpdateItem"
+                ]
+            );
+            let consumed = asked.iter().filter_map(|call| call.consumed.as_ref());
+            units.push(
+                consumed
+                    .map(|units| units["CapacityUnits"].as_f64().unwrap_or_default())
+                    .sum::<f64>(),
+            );
+        }
+        reserving.sort_unstable();
+        assessing.sort_unstable();
+        println!(
+            "p50 of 12: reserving {} µs, assessing {} µs; request units of the last {:?}",
+            reserving[6],
+            assessing[6],
+            units.last()
+        );
+    });
+}
