@@ -53,7 +53,7 @@ schemas! {
     Picture: "Picture", "An http or https URL, or a path of this site that starts with /", ObjectBuilder::new()
         .schema_type(Type::String)
         .max_length(Some(MAX_URL))
-        .pattern(Some(r"^(/|/[A-Za-z0-9._~%-][A-Za-z0-9/._~%-]*|https?://[a-z0-9]+(\.[a-z0-9]+)*(/[A-Za-z0-9/._~%-]*)?)$"))
+        .pattern(Some(r"^(/|/[A-Za-z0-9._~%-][A-Za-z0-9/._~%-]*|https?://[a-z]+(\.[a-z]+)*(/[A-Za-z0-9/._~%-]*)?)$"))
         .examples(["/media/lamp.jpg"]);
 }
 

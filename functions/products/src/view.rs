@@ -104,6 +104,32 @@ impl ProductView {
     }
 }
 
+/// A page of products.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(transparent)]
+pub struct ProductListView(ListView<ProductView>);
+
+impl ProductListView {
+    /// A page of the list that `call` asks for.
+    #[must_use]
+    pub fn of(page: Page<ProductView>, call: &Call) -> Self {
+        Self(ListView::of(page, call))
+    }
+}
+
+/// A page of reviews.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(transparent)]
+pub struct ReviewListView(ListView<ReviewView>);
+
+impl ReviewListView {
+    /// A page of the list that `call` asks for.
+    #[must_use]
+    pub fn of(page: Page<ReviewView>, call: &Call) -> Self {
+        Self(ListView::of(page, call))
+    }
+}
+
 /// A list, in the shape of its own that the product pages read.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ListView<T> {
@@ -133,9 +159,7 @@ pub struct ListDataView<T> {
 }
 
 impl<T: Clone> ListView<T> {
-    /// A page of the list that `call` asks for.
-    #[must_use]
-    pub fn of(page: Page<T>, call: &Call) -> Self {
+    fn of(page: Page<T>, call: &Call) -> Self {
         let url = |number| call.url_of_page(number);
         Self {
             links: LinksView {
@@ -194,8 +218,18 @@ impl<T> ForServicesView<T> {
 }
 
 /// The answer to reserving and restoring stock.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(transparent)]
+pub struct ReservationAnswer(ForServicesView<ReservationView>);
+
+/// The answer to a change of stock.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(transparent)]
+pub struct StockChangeAnswer(ForServicesView<StockChangeView>);
+
+/// What an order holds of a product now.
 #[must_use]
-pub fn reservation(reservation: &Reservation) -> ForServicesView<ReservationView> {
+pub fn reservation(reservation: &Reservation) -> ReservationAnswer {
     let Claim {
         order,
         product,
@@ -211,7 +245,7 @@ pub fn reservation(reservation: &Reservation) -> ForServicesView<ReservationView
         quantity,
         status,
     };
-    ForServicesView::of(message, data)
+    ReservationAnswer(ForServicesView::of(message, data))
 }
 
 /// A change of stock that was made.
@@ -223,16 +257,16 @@ pub struct StockChangeView {
     current_stock: u32,
 }
 
-/// The answer to a change of stock.
+/// What a change of stock changed.
 #[must_use]
-pub fn stock_change(change: &StockChange) -> ForServicesView<StockChangeView> {
+pub fn stock_change(change: &StockChange) -> StockChangeAnswer {
     let data = StockChangeView {
         product_id: change.product,
         quantity_changed: change.difference.get(),
         old_stock: change.before,
         current_stock: change.after,
     };
-    ForServicesView::of("The stock is changed.", data)
+    StockChangeAnswer(ForServicesView::of("The stock is changed.", data))
 }
 
 /// Whether the user keeps an eye on the product.

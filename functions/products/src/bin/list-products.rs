@@ -15,7 +15,7 @@ use products::product::{Product, Status, Title};
 use products::schema::ProductIds;
 use products::search::{Search, Sort};
 use products::table::ReadShelf;
-use products::view::{ListView, ProductView};
+use products::view::{ProductListView, ProductView};
 
 /// Products on a page, if nobody says otherwise.
 const PAGE_SIZE: u32 = 20;
@@ -42,7 +42,7 @@ async fn list_products(shelf: Arc<ReadShelf>, call: Call) -> Result<Reply, Produ
         .collect();
     Ok(Reply::bare(
         StatusCode::OK,
-        ListView::of(page.with_entries(shown), &call),
+        ProductListView::of(page.with_entries(shown), &call),
     )?)
 }
 
@@ -98,7 +98,7 @@ fn describe(api: &mut Api) {
                 .query::<Sort>("sort_by", "0 newest (default), 1 most visited, 2 cheapest, 3 most expensive first")
                 .query::<ProductIds>("ids", "At most 100 products, with commas between them")
                 .paged(PAGE_SIZE)
-                .bare::<ListView<ProductView>>(StatusCode::OK, "A page of products"),
+                .bare::<ProductListView>(StatusCode::OK, "A page of products"),
         );
     }
 }

@@ -13,7 +13,7 @@ use products::error::ProductError;
 use products::product::Status;
 use products::search;
 use products::table::ReadPublished;
-use products::view::{ListView, ProductView};
+use products::view::{ProductListView, ProductView};
 
 /// Products on a page, if nobody says otherwise.
 const PAGE_SIZE: u32 = 20;
@@ -42,7 +42,7 @@ async fn list_published(shelf: Arc<ReadPublished>, call: Call) -> Result<Reply, 
         .collect();
     Ok(Reply::bare(
         StatusCode::OK,
-        ListView::of(ids.with_entries(shown), &call),
+        ProductListView::of(ids.with_entries(shown), &call),
     )?)
 }
 
@@ -56,7 +56,7 @@ fn describe(api: &mut Api) {
             )
             .query::<Status>("status", "0 on sale, 1 banned, 2 sold, 3 unreviewed")
             .paged(PAGE_SIZE)
-            .bare::<ListView<ProductView>>(StatusCode::OK, "A page of products, newest first")
+            .bare::<ProductListView>(StatusCode::OK, "A page of products, newest first")
             .refuses(
                 StatusCode::UNAUTHORIZED,
                 "`unauthenticated`: neither a seller nor a log-in.",

@@ -7,7 +7,7 @@ use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use kernel::ProductId;
 use products::error::ProductError;
 use products::table::ReadReviews;
-use products::view::{ListView, ReviewView};
+use products::view::{ReviewListView, ReviewView};
 
 /// Reviews on a page, if nobody says otherwise.
 const PAGE_SIZE: u32 = 10;
@@ -30,7 +30,7 @@ async fn list_reviews(reviews: Arc<ReadReviews>, call: Call) -> Result<Reply, Pr
         .collect();
     Ok(Reply::bare(
         StatusCode::OK,
-        ListView::of(page.with_entries(shown), &call),
+        ReviewListView::of(page.with_entries(shown), &call),
     )?)
 }
 
@@ -43,7 +43,7 @@ fn describe(api: &mut Api) {
         )
         .path::<ProductId>("product_id", "The product")
         .paged(PAGE_SIZE)
-        .bare::<ListView<ReviewView>>(StatusCode::OK, "A page of reviews, newest first")
+        .bare::<ReviewListView>(StatusCode::OK, "A page of reviews, newest first")
         .refuses(StatusCode::NOT_FOUND, "`not-found`: no such product."),
     );
 }

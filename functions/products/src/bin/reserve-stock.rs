@@ -11,7 +11,7 @@ use kernel::{OrderId, ProductId, Quantity};
 use products::error::ProductError;
 use products::stock::{self, Claim, Reserving};
 use products::table::{Stockroom, Turn};
-use products::view::{self, ForServicesView, ReservationView};
+use products::view::{self, ReservationAnswer};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -70,7 +70,7 @@ fn describe(api: &mut Api) {
             .for_services()
             .path::<ProductId>("product_id", "The product")
             .body::<StockClaim>()
-            .bare::<ForServicesView<ReservationView>>(StatusCode::OK, "What the order holds now")
+            .bare::<ReservationAnswer>(StatusCode::OK, "What the order holds now")
             .refuses(StatusCode::NOT_FOUND, "`not-found`: no such product.")
             .refuses(
                 StatusCode::CONFLICT,

@@ -12,7 +12,7 @@ use kernel::id::derived_uuid;
 use products::error::ProductError;
 use products::stock::{Difference, StockChange};
 use products::table::{Stocktaking, Turn};
-use products::view::{self, ForServicesView, StockChangeView};
+use products::view::{self, StockChangeAnswer};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -72,7 +72,7 @@ fn describe(api: &mut Api) {
         .idempotent()
         .path::<ProductId>("product_id", "The product")
         .body::<NewStockChange>()
-        .bare::<ForServicesView<StockChangeView>>(StatusCode::OK, "The change")
+        .bare::<StockChangeAnswer>(StatusCode::OK, "The change")
         .refuses(
             StatusCode::BAD_REQUEST,
             "`out-of-stock`: less than nothing would be left. `invalid-field`: it does not parse.",
