@@ -38,7 +38,7 @@ impl Desk {
     }
 }
 
-/// Privilege, status and whatever else is sent are not read.
+/// What a user changes of himself; what is not named stays. Privilege, status and whatever else is sent are not read.
 #[derive(Deserialize, ToSchema)]
 #[schema(as = OwnChange)]
 struct Change {
