@@ -412,13 +412,13 @@ impl Order {
     #[must_use]
     pub fn kept(&self) -> Money {
         let Some(paid) = self.paid() else { return Money::ZERO };
-        let given = self
+        let mut given = self
             .refunds
             .iter()
             .filter(|refund| refund.payment_uuid == paid.payment_uuid);
         // Refunds never exceed the total; if a person makes them, nothing is left.
         given
-            .fold(Some(self.total), |left, refund| left?.checked_sub(refund.amount).ok())
+            .try_fold(self.total, |left, refund| left.checked_sub(refund.amount))
             .unwrap_or(Money::ZERO)
     }
 

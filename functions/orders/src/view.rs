@@ -4,6 +4,7 @@ use contracts::orders::{OrderForServices, RefundForServices, RefundStatus};
 use kernel::{RefundId, Timestamp, Zone};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::delivery::Particulars;
 use crate::error::OrderError;
@@ -101,13 +102,13 @@ fn refund_status(outcome: RefundOutcome) -> RefundStatus {
 }
 
 /// A refund of an order, for a service.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RefundFound {
     success: bool,
     data: RefundOfOrder,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct RefundOfOrder {
     refund: RefundForServices,
 }

@@ -1,8 +1,12 @@
 //! The state machine of one attempt to pay, as data.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// Where an attempt stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,8 +31,9 @@ pub enum Status {
 }
 
 /// What clients know of a status: the nearest of these five, a number in some answers and a word in others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PaymentStatus)]
 pub enum Shown {
     /// Can be paid.
     Pending,
@@ -73,6 +78,25 @@ impl Shown {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
         }
+    }
+}
+
+/// What a query may call a [`Shown`]: its word, or its number.
+#[derive(Debug, Clone, Copy)]
+pub struct ShownFilter;
+
+impl PartialSchema for ShownFilter {
+    fn schema() -> RefOr<Schema> {
+        let words = Shown::ALL.map(|shown| shown.word().to_owned());
+        let numbers = Shown::ALL.map(|shown| shown.number().to_string());
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        RefOr::T(text.enum_values(Some([words, numbers].concat())).build().into())
+    }
+}
+
+impl ToSchema for ShownFilter {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("PaymentStatusFilter")
     }
 }
 

@@ -3,29 +3,31 @@
 use contracts::orders::{RefundForServices, RefundStatus};
 use kernel::{Money, OrderId, PaymentId, RefundId, UserId, Zone};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::payment::{Payment, State};
 use crate::provider::Offer;
 use crate::status::{Shown, Status};
 
 /// A payment whose status is a number, as the answer to opening it has it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PaymentOpened {
     #[serde(flatten)]
     payment: PaymentFacts,
     /// 0 pending, 1 processing, 2 success, 3 failed, 4 cancelled.
+    #[schema(minimum = 0, maximum = 4)]
     status: u8,
 }
 
 /// A payment whose status is a word.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PaymentFound {
     #[serde(flatten)]
     payment: PaymentFacts,
     status: Shown,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct PaymentFacts {
     payment_id: PaymentId,
     payment_uuid: PaymentId,
@@ -34,20 +36,26 @@ struct PaymentFacts {
     user_uuid: UserId,
     amount: Money,
     /// 0 alipay, 1 wechat_pay.
+    #[schema(minimum = 0, maximum = 1)]
     payment_method: u8,
     payment_subject: String,
     status_display: &'static str,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
+    #[schema(format = DateTime)]
     expires_at: String,
+    #[schema(required, format = DateTime)]
     paid_at: Option<String>,
     /// The provider's number of it.
+    #[schema(required)]
     transaction_id: Option<String>,
     payment_data: PaymentData,
 }
 
 /// How it is paid: always the four texts that clients read, all the same; empty once there is nothing left to pay.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct PaymentData {
     qrcode: String,
     qr_code: String,
@@ -148,7 +156,7 @@ fn status_display(payment: &Payment) -> &'static str {
 }
 
 /// Money that was asked back.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RefundView {
     success: bool,
     refund_id: RefundId,
@@ -170,7 +178,7 @@ impl From<RefundForServices> for RefundView {
 }
 
 /// The answer to a simulated payment that took place.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PaymentSimulated {
     success: bool,
     status: Shown,
@@ -192,9 +200,11 @@ impl PaymentSimulated {
 }
 
 /// What a returning browser is told where no page is configured to send it to.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct BrowserReturned {
+    #[schema(required)]
     order_uuid: Option<OrderId>,
+    #[schema(required)]
     status: Option<Shown>,
 }
 

@@ -8,7 +8,9 @@ use cloud::settings::SettingError;
 use cloud::{Cloud, StartError};
 use kernel::Timestamp;
 use keys::{Seed, SeedError};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 /// Header with the time at which a message was sent.
 pub const TIMESTAMP: &str = "sandbox-timestamp";
@@ -22,6 +24,16 @@ const PURPOSE: &str = "sandbox-provider";
 
 /// Makes and verifies signatures. The current key first, then the previous one where there is one.
 pub struct Signatures(Vec<hmac::Key>);
+
+/// An answer to a merchant and what proves that it is the sandbox's.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SignedAnswer {
+    /// Its `result` says which answer it is.
+    #[schema(value_type = Object)]
+    answer: Value,
+    /// Over the signature of the call and the raw text of `answer`.
+    sign: String,
+}
 
 /// A message whose signature proves nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -89,10 +101,10 @@ impl Signatures {
 
     /// A signed answer to the call that carried `call_signature`.
     #[must_use]
-    pub fn sign_answer(&self, call_signature: &str, answer: Value) -> Value {
+    pub fn sign_answer(&self, call_signature: &str, answer: Value) -> SignedAnswer {
         // Written into the envelope, the answer is this very text again: one writer, one order of members.
         let sign = self.sign(&["sandbox-answer", call_signature, &answer.to_string()]);
-        json!({"answer": answer, "sign": sign})
+        SignedAnswer { answer, sign }
     }
 
     /// The signature of a notification.
@@ -153,6 +165,8 @@ impl fmt::Debug for Signatures {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -212,12 +226,9 @@ mod tests {
             "call",
             json!({"result": "FOUND", "amount": 5, "trade": {"b": 1, "a": "💡"}}),
         );
-        let text = sent.to_string();
+        let text = serde_json::to_string(&sent).unwrap();
         let start = text.find("\"answer\":").unwrap() + 9;
         let raw = &text[start..text.find(",\"sign\"").unwrap()];
-        assert!(
-            ours.verify(&["sandbox-answer", "call", raw], sent["sign"].as_str().unwrap())
-                .is_ok()
-        );
+        assert!(ours.verify(&["sandbox-answer", "call", raw], &sent.sign).is_ok());
     }
 }

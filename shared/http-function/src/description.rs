@@ -48,8 +48,8 @@ pub struct Operation {
 #[derive(Default)]
 struct Answers {
     descriptions: Vec<String>,
-    content_type: &'static str,
-    schemas: Vec<RefOr<Schema>>,
+    /// By content type.
+    contents: BTreeMap<&'static str, Vec<RefOr<Schema>>>,
 }
 
 impl Api {
@@ -329,8 +329,9 @@ impl Operation {
     ) -> Self {
         let answer = self.answers.entry(status.as_u16()).or_default();
         answer.descriptions.push(what.to_owned());
-        answer.content_type = content_type;
-        answer.schemas.extend(schema);
+        if let Some(schema) = schema {
+            answer.contents.entry(content_type).or_default().push(schema);
+        }
         self
     }
 
@@ -354,28 +355,31 @@ impl Operation {
 
 fn refusal(answer: &mut Answers, what: &str) {
     answer.descriptions.push(what.to_owned());
-    answer.content_type = "application/json";
     let problem = RefOr::Ref(Ref::from_schema_name("Refusal"));
-    if !answer.schemas.contains(&problem) {
-        answer.schemas.push(problem);
+    let schemas = answer.contents.entry("application/json").or_default();
+    if !schemas.contains(&problem) {
+        schemas.push(problem);
     }
 }
 
 fn response(answer: Answers) -> ResponseBuilder {
-    let mut schemas = answer.schemas;
     let response = ResponseBuilder::new().description(answer.descriptions.join(" "));
-    let schema = match schemas.len() {
-        0 => return response,
-        1 => schemas.remove(0),
-        _ => RefOr::T(
-            schemas
-                .into_iter()
-                .fold(OneOfBuilder::new(), OneOfBuilder::item)
-                .build()
-                .into(),
-        ),
-    };
-    response.content(answer.content_type, Content::new(Some(schema)))
+    answer
+        .contents
+        .into_iter()
+        .fold(response, |response, (content_type, mut schemas)| {
+            let schema = match schemas.len() {
+                1 => schemas.remove(0),
+                _ => RefOr::T(
+                    schemas
+                        .into_iter()
+                        .fold(OneOfBuilder::new(), OneOfBuilder::item)
+                        .build()
+                        .into(),
+                ),
+            };
+            response.content(content_type, Content::new(Some(schema)))
+        })
 }
 
 fn number(value: u16) -> ObjectBuilder {

@@ -8,15 +8,43 @@ use std::sync::Arc;
 
 use cloud::Cloud;
 use contracts::orders::{CancelledBy, RefundDemand};
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::{Money, OrderId, Text};
 use orders::error::OrderError;
 use orders::order::RefundWish;
 use orders::table::WriteOrders;
-use orders::view;
+use orders::view::{self, RefundFound};
 
 fn main() -> ExitCode {
-    http_function::open(async |cloud: Cloud| WriteOrders::from_env(&cloud), refund_order)
+    http_function::open_described(
+        async |cloud: Cloud| WriteOrders::from_env(&cloud),
+        refund_order,
+        describe,
+    )
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation(
+            [Method::POST],
+            "/api/orders/internal/{order_uuid}/refund",
+            "Money of an order is asked back",
+        )
+        .details("On behalf of its buyer, or of the service itself. Asking again under the same name answers what became of it.")
+        .for_services()
+        .path::<OrderId>("order_uuid", "The order")
+        .body::<RefundDemand>()
+        .bare::<RefundFound>(StatusCode::OK, "The refund as the order has it")
+        .refuses(
+            StatusCode::BAD_REQUEST,
+            "A field is missing or wrong; `refund-exceeds`: more than is left, which `refundable` names.",
+        )
+        .refuses(StatusCode::NOT_FOUND, "`not-found`: no such order, or another's.")
+        .refuses(
+            StatusCode::CONFLICT,
+            "`order-not-paid`, `already-released`, `already-refunded`, `idempotency-key-reused`, `changed-meanwhile`.",
+        ),
+    );
 }
 
 async fn refund_order(orders: Arc<WriteOrders>, call: Call) -> Result<Reply, OrderError> {

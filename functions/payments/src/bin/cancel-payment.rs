@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
+use kernel::PaymentId;
 use payments::cashier::Cashier;
 use payments::error::PaymentError;
 use payments::status::Status;
@@ -16,7 +17,26 @@ async fn open(cloud: Cloud) -> Result<Cashier, StartError> {
 }
 
 fn main() -> ExitCode {
-    http_function::open(open, cancel_payment)
+    http_function::open_described(open, cancel_payment, describe)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation(
+            [Method::POST, Method::PUT, Method::PATCH],
+            "/api/payment/{payment_uuid}/cancel",
+            "Call a payment off",
+        )
+        .details("The buyer, while it can still be paid. The order stays, and can be paid by another payment. A repetition is no error.")
+        .for_users()
+        .path::<PaymentId>("payment_uuid", "The payment")
+        .ok::<PaymentFound>("The payment as it is now")
+        .refuses(StatusCode::NOT_FOUND, "`not-found`: no such payment of yours.")
+        .refuses(
+            StatusCode::CONFLICT,
+            "`payment-not-cancellable`: it is paid, failed or looked at by a person. `changed-meanwhile`.",
+        ),
+    );
 }
 
 async fn cancel_payment(cashier: Arc<Cashier>, call: Call) -> Result<Reply, PaymentError> {

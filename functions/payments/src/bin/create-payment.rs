@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
 use contracts::payments::PaymentMethod;
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use kernel::{Money, OrderId, PaymentId, Text};
 use payments::cashier::{Cashier, Wish};
 use payments::error::PaymentError;
@@ -17,6 +17,7 @@ use payments::payment::Payment;
 use payments::view::PaymentOpened;
 use serde::Deserialize;
 use service_client::Services;
+use utoipa::ToSchema;
 
 struct Desk {
     cashier: Cashier,
@@ -34,10 +35,12 @@ impl Desk {
 }
 
 /// `order_id` is accepted and not read: the order is the one of `order_uuid`.
-#[derive(Deserialize)]
-struct Request {
+#[derive(Deserialize, ToSchema)]
+struct NewPayment {
     order_uuid: OrderId,
     payment_method: PaymentMethod,
+    /// What the order costs.
+    #[schema(value_type = kernel::schema::Amount)]
     amount: Money,
     /// Checked, but what the buyer reads at the provider is the order's own title.
     #[serde(default, rename = "payment_subject")]
@@ -45,13 +48,40 @@ struct Request {
 }
 
 fn main() -> ExitCode {
-    http_function::open(Desk::from_env, create_payment)
+    http_function::open_described(Desk::from_env, create_payment, describe)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::POST], "/api/payment/create", "Start to pay an order")
+            .details(
+                "The buyer of an order that waits for payment. Clients repeat this at every click: the attempt that can \
+                 still be paid is answered again; one by another method is closed first. What to show or open is in \
+                 `payment_data`.",
+            )
+            .for_users()
+            .idempotent()
+            .body::<NewPayment>()
+            .created::<PaymentOpened>("The attempt that was opened")
+            .ok::<PaymentOpened>("The attempt that there is already")
+            .refuses(
+                StatusCode::BAD_REQUEST,
+                "A field is missing or wrong; `amount-mismatch`: the order costs something else.",
+            )
+            .refuses(StatusCode::NOT_FOUND, "`not-found`: no such order of yours.")
+            .refuses(
+                StatusCode::CONFLICT,
+                "`order-not-payable`: it is paid, cancelled or too old. `already-paid`. `payment-under-review`: money \
+                 came that does not match. `idempotency-key-reused`. `changed-meanwhile`.",
+            )
+            .refuses(StatusCode::SERVICE_UNAVAILABLE, "`payment-method-unavailable`, or `unavailable`."),
+    );
 }
 
 async fn create_payment(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentError> {
     // 1. Who pays what, and how.
     let user = call.user()?.id;
-    let request: Request = call.json()?;
+    let request: NewPayment = call.json()?;
     let key = call.idempotency_key()?;
     let id = key
         .as_ref()

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use kernel::{OrderId, PaymentId, UserId};
 use payments::error::PaymentError;
 use payments::orders::{Named, Orders};
@@ -30,7 +30,21 @@ impl Desk {
 }
 
 fn main() -> ExitCode {
-    http_function::open(Desk::from_env, get_payment)
+    http_function::open_described(Desk::from_env, get_payment, describe)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::GET], "/api/payment/{order_id}", "The payment of an order")
+            .details("The attempt opened last, or the very one whose UUID is given. For the buyer.")
+            .for_users()
+            .path::<OrderId>(
+                "order_id",
+                "The order or the payment; an older order's number is understood as well",
+            )
+            .ok::<PaymentFound>("The payment")
+            .refuses(StatusCode::NOT_FOUND, "`not-found`: no such payment of yours."),
+    );
 }
 
 async fn get_payment(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentError> {

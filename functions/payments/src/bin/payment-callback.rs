@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
 use contracts::payments::PaymentMethod;
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::{OrderId, PaymentId};
 use payments::cashier::Cashier;
 use payments::error::PaymentError;
@@ -19,6 +19,7 @@ use payments::sandbox::Sandbox;
 use payments::status::Status;
 use payments::view::{BrowserReturned, PaymentSimulated};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 struct Desk {
     cashier: Cashier,
@@ -37,11 +38,16 @@ impl Desk {
 }
 
 /// What the front-end's button sends. `total_amount` and `payment_id` are not read.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 struct SimulatedPayment {
     order_uuid: OrderId,
     payment_uuid: PaymentId,
+    /// 2: success.
+    #[schema(minimum = 2, maximum = 2)]
     status: u8,
+    #[serde(rename = "sign")]
+    #[schema(pattern = "^simulated_signature$")]
+    _sign: String,
 }
 
 /// The `sign` by which a simulated payment is recognised. It proves nothing; the buyer's token does.
@@ -50,7 +56,45 @@ const SIMULATED: &str = "simulated_signature";
 const SUCCESS: u8 = 2;
 
 fn main() -> ExitCode {
-    http_function::open(Desk::from_env, payment_callback)
+    http_function::open_described(Desk::from_env, payment_callback, describe)
+}
+
+fn describe(api: &mut Api) {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    const PATH: &str = "/api/payment/callback/{payment_method}";
+    api.add(
+        operation([Method::POST], PATH, "What a provider says of a payment")
+            .details(
+                "A provider's notification is proved by its own signature and answered in the provider's words. The body \
+                 described here is the front-end's simulated payment: understood where the sandbox provider is enabled, \
+                 and done for the buyer of the order only.",
+            )
+            .for_users()
+            .path::<PaymentMethod>("payment_method", "Whose provider calls")
+            .body::<SimulatedPayment>()
+            .bare::<PaymentSimulated>(StatusCode::OK, "It is paid.")
+            .answers_in(StatusCode::OK, TEXT, "The notification's result is stored.")
+            .answers_in(StatusCode::BAD_REQUEST, TEXT, "The notification is not understood.")
+            .refuses(StatusCode::BAD_REQUEST, "A field is missing or wrong; `error.fields` names it.")
+            .answers_in(StatusCode::UNAUTHORIZED, TEXT, "The notification proves nothing.")
+            .refuses(StatusCode::UNAUTHORIZED, "No token, or one that proves nothing.")
+            .answers_in(StatusCode::NOT_FOUND, TEXT, "The notification is about no payment of ours.")
+            .refuses(StatusCode::NOT_FOUND, "`not-found`: no such sandbox payment of yours.")
+            .answers_in(StatusCode::SERVICE_UNAVAILABLE, TEXT, "It could not be stored; send it again.")
+            .refuses(StatusCode::SERVICE_UNAVAILABLE, "`unavailable`: try again.")
+            .refuses(StatusCode::CONFLICT, "`payment-not-payable`: it has ended. `changed-meanwhile`."),
+    );
+    api.add(
+        operation([Method::GET], PATH, "The way back from the provider")
+            .details("Whatever the browser brings proves nothing: the provider is asked, and nothing else is changed.")
+            .path::<PaymentMethod>("payment_method", "Whose provider the browser comes from")
+            .query::<PaymentId>("out_trade_no", "The payment")
+            .ok::<BrowserReturned>("What is known of the payment, where no page is configured")
+            .answers_empty(
+                StatusCode::SEE_OTHER,
+                "To the configured page of the front-end, with `order_uuid` in its query.",
+            ),
+    );
 }
 
 async fn payment_callback(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentError> {

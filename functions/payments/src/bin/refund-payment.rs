@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
 use contracts::orders::RefundDemand;
-use http_function::{Call, Problem, Reply};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::{BuyerId, Money, OrderId, PaymentId, RefundId, Text};
 use payments::error::PaymentError;
 use payments::orders::{Named, Orders};
@@ -17,6 +17,7 @@ use payments::table::ReadPayments;
 use payments::view::RefundView;
 use serde::Deserialize;
 use service_client::Services;
+use utoipa::ToSchema;
 
 struct Desk {
     payments: ReadPayments,
@@ -33,16 +34,44 @@ impl Desk {
 }
 
 /// Without an amount: all that is left.
-#[derive(Default, Deserialize)]
-struct Request {
+#[derive(Default, Deserialize, ToSchema)]
+struct RefundRequest {
     #[serde(default)]
+    #[schema(value_type = Option<kernel::schema::Amount>)]
     refund_amount: Option<Money>,
     #[serde(default)]
     refund_reason: Option<Text<0, 500>>,
 }
 
 fn main() -> ExitCode {
-    http_function::open(Desk::from_env, refund_payment)
+    http_function::open_described(Desk::from_env, refund_payment, describe)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::POST], "/api/payment/{order_uuid}/refund", "Ask money back")
+            .details(
+                "The buyer of a paid order, or a service. A part leaves the order paid; with all that is left it is called \
+                 off, and its stock goes back on sale. All refunds together never exceed what was paid. The provider makes \
+                 the refund later: the order's `refund_status` shows what became of it, and both sides are told.",
+            )
+            .for_users()
+            .for_services()
+            .path::<OrderId>("order_uuid", "The order or its payment; an older order's number is understood as well")
+            .idempotent()
+            .optional_body::<RefundRequest>()
+            .created::<RefundView>("The refund that is asked for")
+            .refuses(
+                StatusCode::BAD_REQUEST,
+                "A field is wrong; `refund-exceeds`: more than is left, which `refundable` names.",
+            )
+            .refuses(StatusCode::NOT_FOUND, "`not-found`: no such order or payment of yours.")
+            .refuses(
+                StatusCode::CONFLICT,
+                "`order-not-paid`. `already-released`: the order is completed. `already-refunded`. \
+                 `idempotency-key-reused`. `changed-meanwhile`.",
+            ),
+    );
 }
 
 async fn refund_payment(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentError> {
@@ -55,7 +84,7 @@ async fn refund_payment(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentErr
         }
     };
     let named: Named = call.path_parameter("order_uuid")?;
-    let request: Request = call.json_or_default()?;
+    let request: RefundRequest = call.json_or_default()?;
     let amount = request
         .refund_amount
         .map(Money::positive)

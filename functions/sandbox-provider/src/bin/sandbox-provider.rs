@@ -4,18 +4,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::Clock;
 use sandbox_provider::error::SandboxError;
 use sandbox_provider::merchant::{self, RefundQuestion, RefundRequest};
 use sandbox_provider::notification::Notifier;
 use sandbox_provider::order::{Order, StatedOrder, TradeNumber};
 use sandbox_provider::page;
-use sandbox_provider::signature::{SIGNATURE, Sent, Signatures, TIMESTAMP};
+use sandbox_provider::signature::{SIGNATURE, Sent, Signatures, SignedAnswer, TIMESTAMP};
 use sandbox_provider::stage;
 use sandbox_provider::table::Trades;
 use sandbox_provider::trade::{Event, Trade};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 struct House {
     trades: Trades,
@@ -37,7 +38,65 @@ impl House {
 }
 
 fn main() -> ExitCode {
-    http_function::open(House::from_env, sandbox_provider)
+    http_function::open_described(House::from_env, sandbox_provider, describe)
+}
+
+/// The button on the payment page.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "read as a form; this only describes it")]
+enum Press {
+    Pay,
+    Fail,
+}
+
+/// What the form on the payment page sends.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "read as a form; this only describes it")]
+struct PressedButton {
+    outcome: Press,
+}
+
+fn describe(api: &mut Api) {
+    const HTML: &str = "text/html; charset=utf-8";
+    let page = |method, summary| {
+        operation([method], "/sandbox/pay", summary)
+            .details("The link is signed as a whole; any change of it is refused. Not in production.")
+            .query::<String>("amount", "Fen")
+            .query::<String>("expires_at", "Milliseconds since 1970")
+            .query::<String>("merchant", "Who is paid")
+            .query::<String>("method", "alipay or wechat_pay")
+            .query::<String>("notify_url", "Where the merchant is notified")
+            .query::<String>("out_trade_no", "The merchant's number of the trade")
+            .query::<String>("return_url", "Where the browser returns to")
+            .query::<String>("subject", "What is paid for")
+            .query::<String>("sign", "Signature of all others")
+            .answers_in(StatusCode::OK, HTML, "The page")
+            .answers_in(StatusCode::FORBIDDEN, HTML, "The link proves nothing.")
+    };
+    api.add(page(Method::GET, "The sandbox provider's payment page"));
+    api.add(
+        page(Method::POST, "Pay on the sandbox provider's page, or fail to")
+            .body_of_type::<PressedButton>("application/x-www-form-urlencoded")
+            .answers_in(StatusCode::CONFLICT, HTML, "It can not be paid any more."),
+    );
+    api.add(
+        operation(
+            [Method::POST],
+            "/sandbox/trades/{out_trade_no}/{call}",
+            "What a merchant asks the sandbox provider",
+        )
+        .details(
+            "`query`, `close`, `pay`, `refund` and `refund-query`; signed in the headers `sandbox-timestamp` and \
+             `sandbox-signature`. Not in production.",
+        )
+        .path::<String>("out_trade_no", "The merchant's number of the trade")
+        .path::<String>("call", "What is asked")
+        .bare::<SignedAnswer>(StatusCode::OK, "The answer, signed")
+        .refuses(StatusCode::BAD_REQUEST, "`bad-order`, or a field is missing or wrong.")
+        .refuses(StatusCode::UNAUTHORIZED, "`bad-signature`: it proves nothing.")
+        .refuses(StatusCode::NOT_FOUND, "`not-found`: no such call."),
+    );
 }
 
 async fn sandbox_provider(house: Arc<House>, call: Call) -> Result<Reply, SandboxError> {
