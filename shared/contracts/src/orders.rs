@@ -2,6 +2,7 @@
 
 use kernel::{BuyerId, Money, OrderId, PaymentId, RefundId, SellerId, Text, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::Event;
 use crate::payments::RefundReason;
@@ -111,7 +112,7 @@ pub enum OrderEvent {
 }
 
 /// A product and how many pieces of it an order holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reserved {
     /// The product.
     pub product_uuid: kernel::ProductId,
@@ -133,7 +134,7 @@ impl Event for OrderEvent {
 }
 
 /// `GET /api/orders/internal/{order_uuid}`: an order, as PaymentService and ProductService need it. Money is text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderForServices {
     /// The order.
     pub order_uuid: OrderId,
@@ -142,6 +143,7 @@ pub struct OrderForServices {
     /// Who sells.
     pub seller_uuid: SellerId,
     /// 0 pending_payment, 1 paid, 2 completed, 3 cancelled.
+    #[schema(minimum = 0, maximum = 3)]
     pub status: u8,
     /// What has to be paid.
     pub total_amount: Money,
@@ -153,7 +155,7 @@ pub struct OrderForServices {
 
 /// `POST /api/orders/internal/{order_uuid}/refund`: what is asked back of a paid order. The order decides, because it is
 /// the order that may be completed, cancelled or asked for another refund at the same moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefundDemand {
     /// The refund, as whoever asks names it: asking twice under one name is asking once.
     pub refund_uuid: RefundId,
@@ -162,6 +164,7 @@ pub struct RefundDemand {
     pub buyer_uuid: Option<BuyerId>,
     /// How much; `None`: all that is left.
     #[serde(default)]
+    #[schema(value_type = Option<kernel::schema::Amount>)]
     pub amount: Option<Money>,
     /// Why, in his words.
     #[serde(default)]
@@ -172,7 +175,7 @@ pub struct RefundDemand {
 }
 
 /// The answer: the refund as the order has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RefundForServices {
     /// The refund.
     pub refund_uuid: RefundId,
@@ -185,7 +188,7 @@ pub struct RefundForServices {
 }
 
 /// What became of a refund, in the words that clients know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefundStatus {
     /// Not decided yet.

@@ -8,15 +8,19 @@ use std::sync::Arc;
 
 use cloud::Cloud;
 use contracts::orders::{CancelledBy, RefundDemand};
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::{Money, OrderId, Text};
 use orders::error::OrderError;
 use orders::order::RefundWish;
 use orders::table::WriteOrders;
-use orders::view;
+use orders::view::{self, RefundFound};
 
 fn main() -> ExitCode {
-    http_function::open(async |cloud: Cloud| WriteOrders::from_env(&cloud), refund_order)
+    http_function::open_described(
+        async |cloud: Cloud| WriteOrders::from_env(&cloud),
+        refund_order,
+        describe,
+    )
 }
 
 async fn refund_order(orders: Arc<WriteOrders>, call: Call) -> Result<Reply, OrderError> {
@@ -52,4 +56,30 @@ async fn refund_order(orders: Arc<WriteOrders>, call: Call) -> Result<Reply, Ord
         StatusCode::OK,
         view::refund_for_services(&order, wish.refund)?,
     )?)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation(
+            [Method::POST],
+            "/api/orders/internal/{order_uuid}/refund",
+            "Ask money of an order back, for services",
+        )
+        .details(
+            "A part leaves the order paid; all that is left calls it off. Asking twice under one name is asking once.",
+        )
+        .for_services()
+        .path::<OrderId>("order_uuid", "The order")
+        .body::<RefundDemand>()
+        .bare::<RefundFound>(StatusCode::OK, "The refund as the order has it")
+        .refuses(
+            StatusCode::NOT_FOUND,
+            "`not-found`: no such order, or not of that buyer.",
+        )
+        .refuses(
+            StatusCode::CONFLICT,
+            "`order-not-paid`, `already-released`, `already-refunded`, `refund-exceeds` (with `refundable`), \
+             `idempotency-key-reused`, `changed-meanwhile`.",
+        ),
+    );
 }
