@@ -506,7 +506,7 @@ mod tests {
                 let (counts, hidden, statistics) = recount(&orders, now);
                 prop_assert_eq!((figures.orders, figures.hidden), (counts, hidden));
                 prop_assert_eq!(figures.statistics(now), statistics);
-                let lately = orders.iter().filter(|order| order.due_at().is_some() || now.since(order.updated_at) <= hours(52));
+                let lately = orders.iter().filter(|order| order.due_at().is_some() || now.since(order.updated_at) <= hours(76));
                 prop_assert!(figures.recent.len() <= lately.count(), "it grows with what goes on, not with what was");
                 prop_assert!(figures.days.len() <= 32);
             }
