@@ -110,7 +110,7 @@ pub fn sample_event(binary: &str) -> Value {
 }
 
 /// What `function` asked of others since `moment`.
-pub fn calls(platform: &Platform, function: &str, moment: Moment) -> Vec<cfmp::recording::Call> {
+pub fn recorded_calls(platform: &Platform, function: &str, moment: Moment) -> Vec<cfmp::recording::Call> {
     let calls = platform
         .recording()
         .calls(|call| call.sequence > moment.calls && call.entry.function == function);

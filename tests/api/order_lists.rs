@@ -151,7 +151,7 @@ struct Cost {
 async fn measured(platform: &Platform, member: &Member<'_>, path: &str) -> (Answer, Cost) {
     let moment = inside::now(platform);
     let answer = member.get(path).expect(200).await;
-    let calls = inside::calls(platform, "ListOrdersFunction", moment);
+    let calls = inside::recorded_calls(platform, "ListOrdersFunction", moment);
     let units = calls.iter().map(|call| {
         let units = |table: &Value| table["CapacityUnits"].as_f64().unwrap_or(0.0);
         match &call.consumed {
