@@ -64,6 +64,8 @@ const MATRIX: &str = "
     GET   /api/orders/sold                            401    in       in    in     in    403
     GET   /api/orders/stats                           401    in       in    in     in    403
     GET   /api/orders/{order_id}                      401    404      in    in     404   403
+    DELETE /api/orders/{order_id}                     401    404      in    403    404   403
+    GET   /api/root/order                             401    403      403   403    in    403
     GET   /api/orders/internal/{order_uuid}           401    403      403   403    403   in
     GET   /api/orders/internal/orders/{order_uuid}    401    403      403   403    403   in
     PATCH /api/orders/internal/orders/{order_uuid}    401    403      403   403    403   in

@@ -574,6 +574,7 @@ const WITHOUT_JSON: &[&str] = &[
     "DELETE /api/product/{product_id}",
     "POST /api/product/{product_id}/collection",
     "DELETE /api/product/{product_id}/collection",
+    "DELETE /api/orders/{order_id}",
     "POST /api/orders/{order_id}/complete",
     "PUT /api/orders/{order_id}/complete",
     "PATCH /api/orders/{order_id}/complete",

@@ -108,3 +108,11 @@ pub fn sample_event(binary: &str) -> Value {
     let text = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
+
+/// What `function` asked of others since `moment`.
+pub fn recorded_calls(platform: &Platform, function: &str, moment: Moment) -> Vec<cfmp::recording::Call> {
+    let calls = platform
+        .recording()
+        .calls(|call| call.sequence > moment.calls && call.entry.function == function);
+    calls.into_iter().map(|call| call.entry).collect()
+}

@@ -19,6 +19,8 @@ mod documentation;
 mod edge;
 mod inside;
 mod notifications;
+mod order_lists;
+mod order_statistics;
 mod orders;
 mod payment_records;
 mod payments;

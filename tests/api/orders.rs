@@ -403,11 +403,269 @@ fn lists_are_filtered_sorted_paged_and_private() {
         world.get("/api/orders/").expect(401).await;
 
         // `stats` is a route of its own, not somebody's order id.
+        world.settle().await;
         let stats = buyer.get("/api/orders/stats/").expect(200).await.json();
         assert_eq!(
             (&stats["total_orders"], &stats["data"]["cancelled"]),
             (&json!(3), &json!(1))
         );
+    });
+}
+
+/// The members of an object and what kind each is.
+fn shape(value: &Value) -> Vec<(String, &'static str)> {
+    let kind = |value: &Value| match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    };
+    let members = value.as_object().unwrap().iter();
+    members.map(|(name, value)| (name.clone(), kind(value))).collect()
+}
+
+/// `name kind` in a line each, sorted by name.
+fn members(text: &str) -> Vec<(String, &str)> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let mut members: Vec<(String, &str)> = lines
+        .map(|line| line.split_once(' ').unwrap())
+        .map(|(name, kind)| (name.to_owned(), kind))
+        .collect();
+    members.sort();
+    members
+}
+
+const ORDER: &str = "
+    order_id text
+    order_uuid text
+    status number
+    created_at text
+    updated_at text
+    payment_method number
+    payment_time null
+    buyer_id text
+    buyer_uuid text
+    seller_id text
+    seller_uuid text
+    total_amount text
+    remark text
+    cancel_reason null
+    refund_status null
+    shipping_name text
+    shipping_phone text
+    shipping_address text
+    shipping_postal_code text
+    expires_at text
+    products list
+";
+
+/// Every answer about an order has every member of it, whatever its state; a member's name or kind is what a page of the
+/// front-end reads.
+#[test]
+fn an_order_is_told_member_by_member() {
+    in_world(async |world| {
+        let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+        let bike = seller.puts_up("自行车", "128.50", 3).await;
+        let mut body = bike.order_of(2);
+        body["payment_method"] = json!(1);
+        body["shipping_postal_code"] = json!("100084");
+        let created = buyer.post("/api/orders/", &body).expect(201).await.json();
+        assert_eq!(shape(&created), members("code number\nmessage text\ndata object"));
+        assert_eq!(created["code"], 200);
+        let order = &created["data"];
+        assert_eq!(shape(order), members(ORDER));
+        for (member, value) in [
+            ("status", json!(0)),
+            ("payment_method", json!(1)),
+            ("buyer_id", json!(buyer.id)),
+            ("buyer_uuid", json!(buyer.id)),
+            ("seller_id", json!(seller.id)),
+            ("seller_uuid", json!(seller.id)),
+            ("total_amount", json!("257.00")),
+            ("remark", json!("请放在门口")),
+            ("shipping_name", json!("张三丰")),
+            ("shipping_phone", json!("13800138000")),
+            ("shipping_address", json!("大学城北区 8 号楼 404")),
+            ("shipping_postal_code", json!("100084")),
+        ] {
+            assert_eq!(order[member], value, "{member}");
+        }
+        assert_eq!(order["order_id"], order["order_uuid"]);
+        let line = &order["products"][0];
+        let kinds =
+            "product_id text\nproduct_uuid text\nproduct_name text\nproduct_image text\nprice text\nquantity number";
+        assert_eq!(shape(line), members(kinds));
+        assert_eq!(
+            (
+                &line["product_id"],
+                &line["product_uuid"],
+                &line["product_name"],
+                &line["price"],
+                &line["quantity"]
+            ),
+            (
+                &json!(bike.id),
+                &json!(bike.id),
+                &json!("自行车"),
+                &json!("128.50"),
+                &json!(2)
+            )
+        );
+        // Clients cut date and time out of it.
+        let at = order["created_at"].as_str().unwrap();
+        assert!(
+            at.len() > 19 && at.as_bytes()[10] == b'T' && at.ends_with("+08:00"),
+            "{at}"
+        );
+
+        for person in [&buyer, &seller] {
+            assert_eq!(&person.order(order).await, order, "both sides see the same");
+        }
+        let list = buyer.get("/api/orders/").expect(200).await.json();
+        assert_eq!(
+            shape(&list),
+            members("count number\nnext null\nprevious null\nresults object")
+        );
+        assert_eq!(shape(&list["results"]), members("code number\nmessage text\ndata list"));
+        assert_eq!(
+            (&list["results"]["code"], &list["results"]["data"]),
+            (&json!(200), &json!([order]))
+        );
+
+        let stats = buyer.get("/api/orders/stats").expect(200).await.json();
+        let names = "code number\nmessage text\ntotal_orders number\npending_payment number\npaid_orders number\n\
+            completed_orders number\ncancelled_orders number\ntotal_amount text\nrecent_orders number\nrecent_amount text\ndata object";
+        assert_eq!(shape(&stats), members(names));
+        let older = "total number\npending_payment number\npaid number\ncompleted number\ncancelled number";
+        assert_eq!(shape(&stats["data"]), members(older));
+
+        // The members stay in every state.
+        buyer.pays(order).await;
+        world.settle().await;
+        let paid = buyer.order(order).await;
+        let with = |changes: &[(&str, &str)]| {
+            let lines = ORDER
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .map(|line| {
+                    let (name, _) = line.split_once(' ').unwrap();
+                    let changed = changes.iter().find(|(changed, _)| *changed == name);
+                    changed.map_or(line.to_owned(), |(name, kind)| format!("{name} {kind}"))
+                });
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let after_payment = with(&[("payment_time", "text"), ("expires_at", "null")]);
+        assert_eq!(shape(&paid), members(&after_payment));
+        assert_eq!(paid["payment_method"], 0, "how it was really paid");
+        let path = format!("/api/orders/{}", order["order_uuid"].as_str().unwrap());
+        let cancelled = seller
+            .post(&format!("{path}/cancel/"), &json!({"reason": "卖完了"}))
+            .expect(200)
+            .await;
+        assert_eq!(
+            shape(&cancelled.json()),
+            members("code number\nmessage text\ndata object")
+        );
+        let after_cancelling = with(&[
+            ("payment_time", "text"),
+            ("expires_at", "null"),
+            ("cancel_reason", "text"),
+            ("refund_status", "text"),
+        ]);
+        assert_eq!(shape(&cancelled.data()), members(&after_cancelling));
+        assert_eq!(cancelled.data()["cancel_reason"], "卖完了");
+        world.settle().await;
+        assert_eq!(buyer.order(order).await["refund_status"], "succeeded");
+
+        let service = world.service_token("payment-service").await;
+        for form in ["internal", "internal/orders"] {
+            let internal = format!("/api/orders/{form}/{}/", order["order_uuid"].as_str().unwrap());
+            let answer = world.get(&internal).bearer(&service).expect(200).await.json();
+            assert_eq!(shape(&answer), members("success bool\ndata object"));
+            let told = &answer["data"]["order"];
+            for member in [
+                "order_id",
+                "order_uuid",
+                "buyer_id",
+                "buyer_uuid",
+                "seller_id",
+                "seller_uuid",
+                "total_amount",
+            ] {
+                assert_eq!(told[member], order[member], "{member}");
+            }
+            assert_eq!(
+                (&told["status"], &told["refund_status"]),
+                (&json!(3), &json!("succeeded"))
+            );
+        }
+    });
+}
+
+/// The front-end posts, the documents put, older clients patch; some with a slash, some without a body.
+#[test]
+fn an_order_is_cancelled_and_completed_by_every_verb_with_and_without_slash_and_body() {
+    in_world(async |world| {
+        let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+        let lamp = seller.puts_up("台灯", "19.90", 20).await;
+        for verb in ["POST", "PUT", "PATCH"] {
+            for slash in ["", "/"] {
+                let order = buyer.orders(&lamp).await;
+                let path = format!("/api/orders/{}", order["order_uuid"].as_str().unwrap());
+                let cancel = buyer.ask(verb, &format!("{path}/cancel{slash}"));
+                let (cancel, reason) = match (verb, slash) {
+                    ("POST", "") => (cancel, ""),
+                    ("POST", _) => (cancel.raw("application/json", ""), ""),
+                    ("PUT", "") => (cancel.json(&json!({})), ""),
+                    ("PUT", _) => (cancel.json(&json!({"reason": null})), ""),
+                    _ => (cancel.json(&json!({"reason": "买错了"})), "买错了"),
+                };
+                let cancelled = cancel.expect(200).await;
+                assert_eq!(
+                    (
+                        &cancelled.json()["code"],
+                        &cancelled.data()["status"],
+                        &cancelled.data()["cancel_reason"]
+                    ),
+                    (&json!(200), &json!(3), &json!(reason))
+                );
+
+                let order = buyer.orders(&lamp).await;
+                buyer.pays(&order).await;
+                world.settle().await;
+                let path = format!("/api/orders/{}/complete{slash}", order["order_uuid"].as_str().unwrap());
+                seller.ask(verb, &path).expect(403).await;
+                let completed = buyer.ask(verb, &path).expect(200).await;
+                assert_eq!(
+                    (&completed.json()["code"], &completed.data()["status"]),
+                    (&json!(200), &json!(2))
+                );
+                let again = buyer.ask(verb, &path).expect(200).await;
+                assert_eq!(
+                    again.data(),
+                    completed.data(),
+                    "{verb}: completing again changes nothing"
+                );
+            }
+        }
+        world.settle().await;
+        let list = buyer
+            .get("/api/orders?status=completed&page_size=4&page=1&sort=created_asc")
+            .expect(200)
+            .await
+            .json();
+        assert_eq!((&list["count"], &list["previous"]), (&json!(6), &Value::Null));
+        let next = list["next"].as_str().unwrap();
+        for kept in ["status=completed", "page_size=4", "sort=created_asc", "page=2"] {
+            assert!(next.contains(kept), "{next}");
+        }
+        let second = buyer.get(next).expect(200).await.json();
+        assert_eq!(second["results"]["data"].as_array().unwrap().len(), 2);
+        assert_eq!(second["next"], Value::Null);
+        assert!(second["previous"].as_str().unwrap().contains("page=1"));
     });
 }
 

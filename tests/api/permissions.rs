@@ -45,6 +45,7 @@ fn every_permission_is_used() {
         flows.shopping().await;
         flows.idempotency_keys().await;
         flows.unpaid_orders().await;
+        flows.older_orders().await;
         flows.undone_payments().await;
         flows.interrupted_payments().await;
         flows.services().await;
@@ -237,6 +238,38 @@ impl Flows<'_> {
             .await
             .json();
         assert_eq!(shown["stock"], 1);
+    }
+
+    /// Orders that are named by the integer that they had in the older system; lists by amount; what has ended is hidden.
+    async fn older_orders(&self) {
+        let service = self.world.service_token("payment-service").await;
+        for number in [1, 2] {
+            let (_, order) = self.purchase().await;
+            let migrated = json!({
+                "Key": {"order_uuid": {"S": order["order_uuid"]}},
+                "UpdateExpression": "SET legacy_id = :number",
+                "ExpressionAttributeValues": {":number": {"N": number.to_string()}},
+            });
+            self.dynamodb("UpdateItem", "OrdersTable", migrated).await;
+            let path = format!("/api/orders/{number}/");
+            self.buyer.get(&path).expect(200).await;
+            let internal = format!("/api/orders/internal/{number}/");
+            self.world.get(&internal).bearer(&service).expect(200).await;
+            if number == 1 {
+                self.buyer.ask("POST", &format!("{path}cancel/")).expect(200).await;
+            } else {
+                self.buyer.pays(&order).await;
+                self.world.settle().await;
+                self.buyer.ask("POST", &format!("{path}complete/")).expect(200).await;
+            }
+            self.world.settle().await;
+            self.buyer.ask("DELETE", &path).expect(200).await;
+        }
+        for list in ["/api/orders/", "/api/orders/sold/"] {
+            self.buyer.get(&format!("{list}?sort=amount_desc")).expect(200).await;
+        }
+        let administrator = inside::administrator(self.world, self.platform).await;
+        administrator.get("/api/root/order/?day=15").expect(200).await;
     }
 
     async fn undone_payments(&self) {

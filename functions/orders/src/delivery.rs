@@ -83,7 +83,11 @@ impl Seal {
         })
     }
 
-    fn derive(seed: &Seed) -> Result<Self, SeedError> {
+    /// The keys that `seed` determines.
+    ///
+    /// # Errors
+    /// Why the seed is none.
+    pub fn derive(seed: &Seed) -> Result<Self, SeedError> {
         keys::Seal::derive(seed, "order-particulars").map(Self)
     }
 

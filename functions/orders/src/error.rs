@@ -32,6 +32,14 @@ pub enum OrderError {
         /// Where it stands.
         status: Status,
     },
+    /// An order under way stays on the lists.
+    #[error("the order {id} is {} and can not be taken off the lists", .status.word())]
+    NotHideable {
+        /// The order.
+        id: OrderId,
+        /// Where it stands.
+        status: Status,
+    },
     /// A service asked for a status that only an event may bring.
     #[error("the order {id} is {} and becomes {} by its own event only", .status.word(), .wanted.word())]
     NotByHand {
@@ -45,6 +53,9 @@ pub enum OrderError {
     /// Only the buyer can say that he received the goods.
     #[error("only the buyer confirms the receipt")]
     OnlyTheBuyerConfirms,
+    /// A seller's record of what he sold is not the buyer's to keep short, nor his own.
+    #[error("only the buyer takes an order off his lists")]
+    OnlyTheBuyerHides,
     /// A product does not exist.
     #[error("there is no product {0}")]
     NoSuchProduct(ProductId),
@@ -109,9 +120,18 @@ pub enum OrderError {
         /// What is left.
         left: Money,
     },
+    /// A change came to the counters when what they know of its order may be forgotten.
+    #[error("a change of the order {0} is too old to be counted")]
+    CountedTooLate(OrderId),
+    /// A change came to the counters before an earlier one, when what they know of its order may be forgotten.
+    #[error("a change of the order {0} can not be counted before an earlier one")]
+    CountedOutOfTurn(OrderId),
     /// Changed by somebody else again and again.
     #[error("the order {0} is being changed by others")]
     ChangedMeanwhile(OrderId),
+    /// Counters that others keep writing.
+    #[error("the counters of a user are being written by others")]
+    FiguresContended,
     /// A request that does not parse, or comes from the wrong kind of caller.
     #[error("refused")]
     Call(Problem),
@@ -149,10 +169,14 @@ impl From<OrderError> for Problem {
             OrderError::NotCompletable { status, .. } => {
                 Self::conflict("order-not-completable", text).with("order_status", status.word())
             }
+            OrderError::NotHideable { status, .. } => {
+                Self::conflict("order-not-deletable", text).with("order_status", status.word())
+            }
             OrderError::NotByHand { status, .. } => {
                 Self::conflict("illegal-transition", text).with("order_status", status.word())
             }
             OrderError::OnlyTheBuyerConfirms => Self::forbidden("Only the buyer can confirm the receipt."),
+            OrderError::OnlyTheBuyerHides => Self::forbidden("Only the buyer can delete an order from his lists."),
             OrderError::NoSuchProduct(product) => Self::new(
                 StatusCode::NOT_FOUND,
                 "product-not-found",
@@ -225,7 +249,10 @@ impl From<OrderError> for Problem {
                 RefundRefusal::ChangedMeanwhile.word(),
                 "The order was changed just now. Look again and repeat.",
             ),
-            OrderError::WrongAmount { .. } => Self::internal(text),
+            OrderError::FiguresContended => Self::unavailable(text),
+            OrderError::WrongAmount { .. } | OrderError::CountedTooLate(_) | OrderError::CountedOutOfTurn(_) => {
+                Self::internal(text)
+            }
             OrderError::Call(problem) => problem,
             OrderError::Table(error) => error.into(),
             OrderError::Service(error) => error.into(),
@@ -239,7 +266,7 @@ impl From<OrderError> for EventError {
         match error {
             OrderError::Table(error) => error.into(),
             OrderError::Service(error) => error.into(),
-            OrderError::ChangedMeanwhile(_) => Self::again(error),
+            OrderError::ChangedMeanwhile(_) | OrderError::FiguresContended => Self::again(error),
             other => Self::never(other),
         }
     }

@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod claim;
 pub mod delivery;
 pub mod error;
+pub mod listing;
 pub mod order;
 pub mod risk;
 pub mod statistics;

@@ -1,11 +1,15 @@
 //! An order and what can be done with it. Pure: no time is read here, nothing is stored.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use contracts::orders::{CancelledBy, OrderSummary, Reserved};
 use contracts::payments::{PaymentMethod, RefundReason, full_refund_id};
 use kernel::{BuyerId, Money, OrderId, PaymentId, ProductId, Quantity, RefundId, SellerId, Text, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::delivery::SealedParticulars;
 use crate::error::OrderError;
@@ -137,11 +141,62 @@ pub struct RefundWish {
     pub fingerprint: Option<String>,
 }
 
+/// How a caller names an order: by its id, or by the integer that an order of the older system had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderRef {
+    /// Its id.
+    Id(OrderId),
+    /// Its integer.
+    Legacy(u64),
+}
+
+/// A text that names no order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a UUID, or the integer of an older order")]
+pub struct NotAnOrderRef;
+
+impl FromStr for OrderRef {
+    type Err = NotAnOrderRef;
+
+    fn from_str(text: &str) -> Result<Self, NotAnOrderRef> {
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            text.parse().map(Self::Legacy).map_err(|_| NotAnOrderRef)
+        } else {
+            text.parse().map(Self::Id).map_err(|_| NotAnOrderRef)
+        }
+    }
+}
+
+impl PartialSchema for OrderRef {
+    fn schema() -> RefOr<Schema> {
+        let id = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
+        let integer = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(0))
+            .maximum(Some(i64::MAX));
+        RefOr::T(
+            OneOfBuilder::new()
+                .item(id)
+                .item(integer)
+                .description(Some(
+                    "The id of an order, or the integer of one that comes from the older system",
+                ))
+                .into(),
+        )
+    }
+}
+
+impl ToSchema for OrderRef {}
+
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// Its id.
     pub id: OrderId,
+    /// The integer that it had in the older system, if it comes from there.
+    pub legacy_id: Option<u64>,
     /// Who buys.
     pub buyer: BuyerId,
     /// Who sells.
@@ -164,17 +219,31 @@ pub struct Order {
     pub refunds: Vec<Refund>,
     /// Fingerprint of the request that placed it under an `Idempotency-Key`.
     pub fingerprint: Option<String>,
+    /// Whether its buyer took it off his lists.
+    pub hidden: bool,
     /// Counts the changes, from 1.
     pub version: u64,
 }
 
 /// What a user is to an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Party {
     /// Its buyer.
     Buyer,
     /// Its seller.
     Seller,
+}
+
+impl Party {
+    /// The word by which tables know it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Buyer => "buyer",
+            Self::Seller => "seller",
+        }
+    }
 }
 
 /// A payment that succeeded, as PaymentService announces it.
@@ -443,6 +512,21 @@ impl Order {
         }
     }
 
+    /// Takes it off its buyer's lists; nothing is lost. `None`: it is off them already.
+    ///
+    /// # Errors
+    /// [`OrderError::NotHideable`] while it is under way.
+    pub fn hide(&self, now: Timestamp) -> Result<Option<Self>, OrderError> {
+        match self.status() {
+            Status::Completed | Status::Cancelled if self.hidden => Ok(None),
+            Status::Completed | Status::Cancelled => Ok(Some(Self {
+                hidden: true,
+                ..self.changed(self.state.clone(), now)
+            })),
+            status @ (Status::PendingPayment | Status::Paid) => Err(OrderError::NotHideable { id: self.id, status }),
+        }
+    }
+
     /// What time alone does to it: expires it unpaid, reminds its buyer, completes it. `None`: nothing is due.
     ///
     /// # Errors
@@ -564,6 +648,7 @@ mod tests {
         };
         Order {
             id: OrderId::random(),
+            legacy_id: None,
             buyer: BuyerId::random(),
             seller: SellerId::random(),
             total: Order::total_of(std::slice::from_ref(&line)).unwrap(),
@@ -577,6 +662,7 @@ mod tests {
             },
             refunds: vec![],
             fingerprint: None,
+            hidden: false,
             version: 1,
         }
     }
@@ -668,6 +754,34 @@ mod tests {
         let completed = reminded.let_time_pass(reminded.due_at().unwrap()).unwrap().unwrap();
         assert_eq!(completed.status(), Status::Completed);
         assert_eq!(reminded.due_at(), Some(START.plus(TIME_TO_OBJECT)));
+    }
+
+    #[test]
+    fn only_an_order_that_has_ended_is_hidden_and_once() {
+        let order = placed();
+        let paid = order.pay(payment(order.total), START).unwrap().unwrap();
+        for under_way in [&order, &paid] {
+            let (id, status) = (under_way.id, under_way.status());
+            assert_eq!(under_way.hide(START), Err(OrderError::NotHideable { id, status }));
+        }
+        let completed = paid.complete(START).unwrap().unwrap();
+        let cancelled = paid.cancel(CancelledBy::Seller, String::new(), START).unwrap().unwrap();
+        for ended in [completed, cancelled] {
+            let hidden = ended.hide(START).unwrap().unwrap();
+            assert!(hidden.hidden);
+            assert_eq!((hidden.status(), hidden.version), (ended.status(), ended.version + 1));
+            assert_eq!(hidden.hide(START), Ok(None));
+        }
+    }
+
+    #[test]
+    fn an_order_is_named_by_its_id_or_by_an_older_integer() {
+        let id = OrderId::random();
+        assert_eq!(id.to_string().parse(), Ok(OrderRef::Id(id)));
+        assert_eq!("1024".parse(), Ok(OrderRef::Legacy(1024)));
+        for text in ["", "-1", "+1", "1.0", "1e3", "99999999999999999999", "lamp"] {
+            assert_eq!(text.parse::<OrderRef>(), Err(NotAnOrderRef), "{text}");
+        }
     }
 
     #[test]

@@ -9,13 +9,17 @@ use tables::{Key, Query, Table, TableError, WhenConditionFails, due_shard, due_s
 
 use crate::delivery::SealedParticulars;
 use crate::error::OrderError;
-use crate::order::{Line, Order, Paid, Party, Refund, State};
+use crate::listing::{Filter, Listed, Rank, Shelf, Sort};
+use crate::order::{Line, Order, OrderRef, Paid, Party, Refund, State};
+use crate::statistics::{Account, Figures, Movement};
 use crate::status::Status;
 
 /// An order as it is stored and as the table's stream carries it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OrderRecord {
     order_uuid: OrderId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    legacy_id: Option<u64>,
     buyer_uuid: BuyerId,
     seller_uuid: SellerId,
     status: Status,
@@ -45,17 +49,33 @@ pub struct OrderRecord {
     refunds: Vec<Refund>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fingerprint: Option<String>,
+    #[serde(default)]
+    hidden_by_buyer: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_shard: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<Timestamp>,
+    /// The buyer's shelf in `bought-by-time` and `bought-by-amount`; hidden orders stand on none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bought_shelf: Option<String>,
+    /// The seller's shelf in `sold-by-time` and `sold-by-amount`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sold_shelf: Option<String>,
+    /// Only orders that have ended are sorted by amount in an index; so each is written there once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amount_rank: Option<String>,
+    /// Partition of the index `placed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    placed_shard: Option<String>,
     version: u64,
 }
 
 impl From<&Order> for OrderRecord {
     fn from(order: &Order) -> Self {
+        let shelf = Shelf::of(order.status());
         let mut record = Self {
             order_uuid: order.id,
+            legacy_id: order.legacy_id,
             buyer_uuid: order.buyer,
             seller_uuid: order.seller,
             status: order.status(),
@@ -74,8 +94,14 @@ impl From<&Order> for OrderRecord {
             cancel_reason: None,
             refunds: order.refunds.clone(),
             fingerprint: order.fingerprint.clone(),
+            hidden_by_buyer: order.hidden,
             due_shard: order.due_at().map(|_| due_shard(order.id.uuid())),
             due_at: order.due_at(),
+            bought_shelf: (!order.hidden).then(|| shelf.key(order.buyer.into())),
+            sold_shelf: Some(shelf.key(order.seller.into())),
+            amount_rank: (shelf != Shelf::UnderWay)
+                .then(|| Rank::by_amount(order.total, order.placed_at).as_stored().to_owned()),
+            placed_shard: Some(due_shard(order.id.uuid())),
             version: order.version,
         };
         match &order.state {
@@ -129,6 +155,7 @@ impl TryFrom<OrderRecord> for Order {
         };
         Ok(Self {
             id,
+            legacy_id: record.legacy_id,
             buyer: record.buyer_uuid,
             seller: record.seller_uuid,
             lines: record.lines,
@@ -140,25 +167,10 @@ impl TryFrom<OrderRecord> for Order {
             state,
             refunds: record.refunds,
             fingerprint: record.fingerprint,
+            hidden: record.hidden_by_buyer,
             version: record.version,
         })
     }
-}
-
-/// What an index of orders tells of each.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct ListedOrder {
-    /// The order.
-    #[serde(rename = "order_uuid")]
-    pub id: OrderId,
-    /// Where it stands.
-    pub status: Status,
-    /// What it costs.
-    #[serde(with = "kernel::money::fen")]
-    pub total: Money,
-    /// When it was placed.
-    #[serde(rename = "created_at")]
-    pub placed_at: Timestamp,
 }
 
 fn key(id: OrderId) -> Key {
@@ -191,11 +203,31 @@ impl ReadOrders {
         Ok(record.map(Order::try_from).transpose()?)
     }
 
+    /// The id of the order that a caller names.
+    ///
+    /// # Errors
+    /// [`OrderError::NotFound`] when no order ever had that integer, [`OrderError::Table`].
+    pub async fn resolve(&self, named: OrderRef) -> Result<OrderId, OrderError> {
+        #[derive(Deserialize)]
+        struct Found {
+            order_uuid: OrderId,
+        }
+        match named {
+            OrderRef::Id(id) => Ok(id),
+            OrderRef::Legacy(number) => {
+                let query = Query::numbered_partition(Some("by-legacy-id"), "legacy_id", number).limit(1);
+                let found: Vec<Found> = self.orders.query(query).await?;
+                found.first().map(|found| found.order_uuid).ok_or(OrderError::NotFound)
+            }
+        }
+    }
+
     /// The order, if `user` is a party to it, and which.
     ///
     /// # Errors
     /// [`OrderError::NotFound`].
-    pub async fn find_for(&self, id: OrderId, user: UserId) -> Result<(Order, Party), OrderError> {
+    pub async fn find_for(&self, named: OrderRef, user: UserId) -> Result<(Order, Party), OrderError> {
+        let id = self.resolve(named).await?;
         let order = self.find(id).await?.ok_or(OrderError::NotFound)?;
         let party = order.party(user)?;
         Ok((order, party))
@@ -219,17 +251,52 @@ impl ListOrders {
         })
     }
 
-    /// Every order in which `user` has the part `party`, newest first, in one read of the index.
+    /// What `filter` selects of a shelf, in the order of `sort`, `reach` entries at most. Of orders under way, an index
+    /// knows the time only; they are few, so all of them are read where anything else decides.
     ///
     /// # Errors
     /// [`OrderError::Table`].
-    pub async fn of(&self, user: UserId, party: Party) -> Result<Vec<ListedOrder>, OrderError> {
-        let (index, attribute) = match party {
-            Party::Buyer => ("by-buyer", "buyer_uuid"),
-            Party::Seller => ("by-seller", "seller_uuid"),
+    pub async fn shelf(
+        &self,
+        account: Account,
+        shelf: Shelf,
+        filter: Filter,
+        sort: Sort,
+        reach: usize,
+    ) -> Result<Vec<Listed>, OrderError> {
+        let (by_time, by_amount, attribute) = match account.role {
+            Party::Buyer => ("bought-by-time", "bought-by-amount", "bought_shelf"),
+            Party::Seller => ("sold-by-time", "sold-by-amount", "sold_shelf"),
         };
-        let query = Query::partition(Some(index), attribute, user).in_order(tables::Order::Descending);
-        Ok(self.orders.query(query).await?)
+        let of_index = |index| {
+            let direction = if sort.is_descending() {
+                tables::Order::Descending
+            } else {
+                tables::Order::Ascending
+            };
+            Query::partition(Some(index), attribute, shelf.key(account.user)).in_order(direction)
+        };
+        let limit = i32::try_from(reach).unwrap_or(i32::MAX);
+        match (shelf, sort.is_by_amount()) {
+            (Shelf::UnderWay, by_amount) => {
+                let everything = by_amount || filter.status().is_some();
+                let query = of_index(by_time);
+                let query = if everything { query } else { query.limit(limit) };
+                let orders: Vec<UnderWay> = self.orders.query(query).await?;
+                let selected = orders.into_iter().filter(|order| filter.selects(order.status));
+                Ok(selected.map(|order| order.listed(by_amount)).collect())
+            }
+            (Shelf::Completed | Shelf::Cancelled, false) => {
+                let query = of_index(by_time).only(["order_uuid", "created_at"]).limit(limit);
+                let orders: Vec<Timed> = self.orders.query(query).await?;
+                Ok(orders.into_iter().map(Listed::from).collect())
+            }
+            (Shelf::Completed | Shelf::Cancelled, true) => {
+                let query = of_index(by_amount).only(["order_uuid", "amount_rank"]).limit(limit);
+                let orders: Vec<Ranked> = self.orders.query(query).await?;
+                Ok(orders.into_iter().map(Listed::from).collect())
+            }
+        }
     }
 
     /// The orders of one page, in the order of `ids`.
@@ -311,6 +378,213 @@ impl WriteOrders {
             }
         }
         Err(OrderError::ChangedMeanwhile(id))
+    }
+}
+
+/// Entry of the indexes by time, of an order under way.
+#[derive(Deserialize)]
+struct UnderWay {
+    order_uuid: OrderId,
+    created_at: Timestamp,
+    status: Status,
+    #[serde(with = "kernel::money::fen")]
+    total: Money,
+}
+
+impl UnderWay {
+    fn listed(&self, by_amount: bool) -> Listed {
+        Listed {
+            rank: if by_amount {
+                Rank::by_amount(self.total, self.created_at)
+            } else {
+                Rank::by_time(self.created_at)
+            },
+            id: self.order_uuid,
+        }
+    }
+}
+
+/// Entry of the indexes by time, of an order that has ended.
+#[derive(Deserialize)]
+struct Timed {
+    order_uuid: OrderId,
+    created_at: Timestamp,
+}
+
+impl From<Timed> for Listed {
+    fn from(order: Timed) -> Self {
+        Self {
+            rank: Rank::by_time(order.created_at),
+            id: order.order_uuid,
+        }
+    }
+}
+
+/// Entry of the indexes by amount.
+#[derive(Deserialize)]
+struct Ranked {
+    order_uuid: OrderId,
+    amount_rank: String,
+}
+
+impl From<Ranked> for Listed {
+    fn from(order: Ranked) -> Self {
+        Self {
+            rank: Rank::from_stored(order.amount_rank),
+            id: order.order_uuid,
+        }
+    }
+}
+
+/// What an administrator sees of an order.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct PlacedOrder {
+    /// The order.
+    pub order_uuid: OrderId,
+    /// When it was placed.
+    pub created_at: Timestamp,
+    /// Where it stands.
+    pub status: Status,
+    /// What it costs.
+    #[serde(with = "kernel::money::fen")]
+    pub total: Money,
+}
+
+/// Finds orders by when they were placed.
+#[derive(Debug, Clone)]
+pub struct PlacedOrders {
+    orders: Table,
+}
+
+impl PlacedOrders {
+    /// Reads `ORDERS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            orders: Table::from_env(cloud, "ORDERS_TABLE")?,
+        })
+    }
+
+    /// Every order placed at `from` or later, newest first.
+    ///
+    /// # Errors
+    /// [`OrderError::Table`].
+    pub async fn since(&self, from: Timestamp) -> Result<Vec<PlacedOrder>, OrderError> {
+        let shards = due_shards().map(|shard| {
+            let query = Query::partition(Some("placed"), "placed_shard", shard).from("created_at", from.millis());
+            self.orders.query::<PlacedOrder>(query)
+        });
+        let mut placed: Vec<PlacedOrder> = futures::future::try_join_all(shards)
+            .await?
+            .into_iter()
+            .flatten()
+            .collect();
+        placed.sort_by_key(|order| std::cmp::Reverse((order.created_at, order.order_uuid)));
+        Ok(placed)
+    }
+}
+
+/// The counters of a user, as they are stored.
+#[derive(Serialize, Deserialize)]
+struct FiguresRecord {
+    user_uuid: UserId,
+    role: Party,
+    figures: Figures,
+    version: u64,
+}
+
+fn account_key(account: Account) -> Key {
+    Key::of("user_uuid", account.user).and("role", account.role.word())
+}
+
+/// Reads the counters of users.
+#[derive(Debug, Clone)]
+pub struct ReadFigures {
+    figures: Table,
+}
+
+impl ReadFigures {
+    /// Reads `ORDER_STATISTICS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            figures: Table::from_env(cloud, "ORDER_STATISTICS_TABLE")?,
+        })
+    }
+
+    /// The counters of an account; of one that has no orders, zeros.
+    ///
+    /// # Errors
+    /// [`OrderError::Table`].
+    pub async fn of(&self, account: Account) -> Result<Figures, OrderError> {
+        Ok(self
+            .stored(account)
+            .await?
+            .map(|record| record.figures)
+            .unwrap_or_default())
+    }
+
+    async fn stored(&self, account: Account) -> Result<Option<FiguresRecord>, OrderError> {
+        Ok(self.figures.find(&account_key(account)).await?)
+    }
+}
+
+/// Keeps the counters of users.
+#[derive(Debug, Clone)]
+pub struct WriteFigures {
+    read: ReadFigures,
+}
+
+impl WriteFigures {
+    /// Reads `ORDER_STATISTICS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            read: ReadFigures::from_env(cloud)?,
+        })
+    }
+
+    /// Takes changes into the counters of an account, with one write, or none when all of them are counted already. When
+    /// somebody else writes them meanwhile they are read anew.
+    ///
+    /// # Errors
+    /// Those of [`Figures::take_in`], [`OrderError::Table`].
+    pub async fn take_in(&self, account: Account, movements: &[Movement], now: Timestamp) -> Result<(), OrderError> {
+        for _ in 0..ATTEMPTS {
+            let stored = self.read.stored(account).await?;
+            let seen_version = stored.as_ref().map(|record| record.version);
+            let mut figures = stored.map(|record| record.figures).unwrap_or_default();
+            let mut changed = false;
+            for movement in movements {
+                changed |= figures.take_in(movement, now)?;
+            }
+            if !changed {
+                return Ok(());
+            }
+            let record = FiguresRecord {
+                user_uuid: account.user,
+                role: account.role,
+                figures,
+                version: seen_version.unwrap_or(0) + 1,
+            };
+            let table = &self.read.figures;
+            let written = match seen_version {
+                Some(version) => table.replace(record, version).await,
+                None => table.insert(&account_key(account), record).await,
+            };
+            match written {
+                Ok(()) => return Ok(()),
+                Err(TableError::ConditionFailed) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(OrderError::FiguresContended)
     }
 }
 

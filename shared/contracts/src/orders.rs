@@ -112,7 +112,7 @@ pub enum OrderEvent {
 }
 
 /// A product and how many pieces of it an order holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reserved {
     /// The product.
     pub product_uuid: kernel::ProductId,
@@ -134,7 +134,7 @@ impl Event for OrderEvent {
 }
 
 /// `GET /api/orders/internal/{order_uuid}`: an order, as PaymentService and ProductService need it. Money is text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct OrderForServices {
     /// The order.
     pub order_uuid: OrderId,
@@ -143,6 +143,7 @@ pub struct OrderForServices {
     /// Who sells.
     pub seller_uuid: SellerId,
     /// 0 pending_payment, 1 paid, 2 completed, 3 cancelled.
+    #[schema(minimum = 0, maximum = 3)]
     pub status: u8,
     /// What has to be paid.
     pub total_amount: Money,

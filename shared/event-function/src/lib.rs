@@ -17,7 +17,7 @@ pub use failure::{EventError, Retry};
 pub use publisher::{Announcement, Publisher};
 pub use queue::{Delivery, open_queue};
 pub use schedule::{Sweep, open_schedule, sweep};
-pub use stream::{Change, open_stream};
+pub use stream::{Change, open_stream, open_stream_batches};
 
 use std::pin::Pin;
 

@@ -1,10 +1,11 @@
-//! Functions that read a table's stream and announce what changed: the outbox.
+//! Functions that read a table's stream: those that announce what changed, the outbox, and those that take it in.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use aws_lambda_events::dynamodb::{Event, EventRecord};
 use cloud::{Cloud, StartError};
+use kernel::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -21,6 +22,8 @@ pub struct Change<T> {
     pub before: Option<T>,
     /// The item after, unless it was deleted.
     pub after: Option<T>,
+    /// When, to the second.
+    pub at: Timestamp,
 }
 
 type OneChange = Arc<dyn Fn(EventRecord) -> Result<Vec<Announcement>, EventError> + Send + Sync>;
@@ -59,7 +62,57 @@ fn change<T: DeserializeOwned>(record: EventRecord) -> Result<Change<T>, EventEr
         source: record.event_source_arn.unwrap_or_default(),
         before: parse(record.change.old_image)?,
         after: parse(record.change.new_image)?,
+        at: Timestamp::from_millis(record.change.approximate_creation_date_time.timestamp_millis()),
     })
+}
+
+type WholeBatch<T> = Arc<dyn Fn(Vec<Change<T>>) -> Boxed<Result<(), EventError>> + Send + Sync>;
+
+/// Runs a stream function until the Lambda service ends it: `operation` takes in a batch of changes, in their order, with
+/// the time at which that happens. The same changes may come again, and after a failure the whole batch does.
+pub fn open_stream_batches<S, T, Started, Handled, F>(
+    build: impl FnOnce(Cloud) -> Started + Send + 'static,
+    operation: impl Fn(Arc<S>, Vec<Change<T>>, Timestamp) -> Handled + Send + Sync + 'static,
+) -> ExitCode
+where
+    S: Send + Sync + 'static,
+    T: DeserializeOwned + Send + 'static,
+    Started: Future<Output = Result<S, StartError>> + Send + 'static,
+    Handled: Future<Output = Result<(), F>> + Send + 'static,
+    F: Into<EventError>,
+{
+    let operation = Arc::new(operation);
+    serve(Box::new(move |cloud| {
+        Box::pin(async move {
+            let clock = cloud.clock().clone();
+            let state = Arc::new(build(cloud).await?);
+            let whole: WholeBatch<T> = Arc::new(move |changes| {
+                let (state, operation, now) = (state.clone(), operation.clone(), clock.now());
+                Box::pin(async move { operation(state, changes, now).await.map_err(Into::into) })
+            });
+            let handler: Handler = Box::new(move |payload| Box::pin(take_in(whole.clone(), payload)));
+            Ok(handler)
+        })
+    }))
+}
+
+async fn take_in<T: DeserializeOwned>(whole: WholeBatch<T>, payload: Value) -> Result<Value, EventError> {
+    let event: Event = serde_json::from_value(payload).map_err(EventError::never)?;
+    let first = event
+        .records
+        .first()
+        .and_then(|record| record.change.sequence_number.clone());
+    let changes = event.records.into_iter().map(change).collect::<Result<Vec<_>, _>>();
+    let taken = match changes {
+        Ok(changes) => whole(changes).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = taken {
+        let position = first.unwrap_or_default();
+        tracing::error!(position, cause = error.chain(), "changes could not be taken in");
+        return Ok(json!({"batchItemFailures": [{"itemIdentifier": position}]}));
+    }
+    Ok(json!({"batchItemFailures": []}))
 }
 
 async fn batch(one: OneChange, publisher: Arc<Publisher>, payload: Value) -> Result<Value, EventError> {

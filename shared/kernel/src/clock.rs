@@ -102,6 +102,15 @@ impl Zone {
             .with_timezone(&self.0)
             .to_rfc3339_opts(SecondsFormat::Micros, false)
     }
+
+    /// The moment at which the day of `at` began in this zone.
+    #[must_use]
+    pub fn midnight(self, at: Timestamp) -> Timestamp {
+        const DAY: i64 = 24 * 60 * 60 * 1000;
+        let offset = i64::from(self.0.local_minus_utc()) * 1000;
+        let local = at.0.saturating_add(offset);
+        Timestamp(local.saturating_sub(local.rem_euclid(DAY)).saturating_sub(offset))
+    }
 }
 
 impl FromStr for Zone {
@@ -165,5 +174,15 @@ mod tests {
         assert_eq!(shown.parse(), Ok(Timestamp::from_millis(1_767_225_600_123)));
         assert!("Mars".parse::<Zone>().is_err());
         assert!("2026-01-01".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn a_day_begins_at_the_zones_midnight() {
+        let zone: Zone = "+08:00".parse().unwrap();
+        // 03:00 and 08:00 there are the same day, although one of them is the day before in UTC.
+        for at in [1_767_207_600_000, 1_767_225_600_123] {
+            let midnight = zone.midnight(Timestamp::from_millis(at));
+            assert_eq!(zone.show(midnight), "2026-01-01T00:00:00.000000+08:00");
+        }
     }
 }

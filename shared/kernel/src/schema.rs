@@ -8,7 +8,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::{
     AssessmentId, BuyerId, Money, NotificationId, OrderId, PaymentId, ProductId, Quantity, RefundId, SellerId, Text,
-    UserId,
+    Timestamp, UserId,
 };
 
 fn text() -> ObjectBuilder {
@@ -90,6 +90,23 @@ impl PartialSchema for Amount {
 impl ToSchema for Amount {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("Amount")
+    }
+}
+
+impl PartialSchema for Timestamp {
+    fn schema() -> RefOr<Schema> {
+        known(
+            ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+                .description(Some("Milliseconds since 1970-01-01T00:00:00Z")),
+        )
+    }
+}
+
+impl ToSchema for Timestamp {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("Timestamp")
     }
 }
 

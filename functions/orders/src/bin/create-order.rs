@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use cloud::{Cloud, StartError};
 use contracts::payments::PaymentMethod;
-use http_function::{Call, Problem, Reply, StatusCode};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::{BuyerId, Money, OrderId, ProductId, Quantity, SellerId, Text, Timestamp};
 use orders::catalogue::{Catalogue, Product};
 use orders::claim::{Claim, Claims, IN_FLIGHT};
@@ -22,9 +22,10 @@ use orders::order::{Line, MAX_LINES, Order, State, TIME_TO_PAY};
 use orders::risk::{ContactKey, RiskCheck};
 use orders::table::WriteOrders;
 use orders::view;
+use orders::view::{DuplicateOrder, OrderView};
 use serde::Deserialize;
-use serde_json::json;
 use service_client::Services;
+use utoipa::ToSchema;
 
 struct Shop {
     catalogue: Catalogue,
@@ -52,11 +53,15 @@ impl Shop {
 }
 
 /// `total_amount` is accepted and not read: the client's word on a total counts for nothing.
-#[derive(Deserialize)]
-struct Request {
-    products: Vec<RequestedLine>,
+#[derive(Deserialize, ToSchema)]
+struct NewOrder {
+    /// Each product once, all of one seller.
+    #[schema(min_items = 1, max_items = 20)]
+    products: Vec<OrderedProduct>,
     seller_uuid: SellerId,
+    /// How the buyer means to pay: 0 alipay, 1 wechat_pay.
     #[serde(default)]
+    #[schema(minimum = 0, maximum = 1)]
     payment_method: Option<u64>,
     // Written out instead of flattened: only so does a refusal name the member that is at fault.
     shipping_name: Text<1, 100>,
@@ -68,10 +73,11 @@ struct Request {
     remark: Option<Text<0, 500>>,
 }
 
-#[derive(Deserialize)]
-struct RequestedLine {
+#[derive(Deserialize, ToSchema)]
+struct OrderedProduct {
     product_uuid: ProductId,
     /// The price that the buyer saw.
+    #[schema(value_type = kernel::schema::Amount)]
     price: Money,
     quantity: Quantity,
 }
@@ -88,13 +94,13 @@ struct Attempt {
 }
 
 fn main() -> ExitCode {
-    http_function::open(Shop::from_env, create_order)
+    http_function::open_described(Shop::from_env, create_order, describe)
 }
 
 async fn create_order(shop: Arc<Shop>, call: Call) -> Result<Reply, OrderError> {
     // 1. Who orders what.
     let buyer = BuyerId::from(call.user()?.id);
-    let request: Request = call.json()?;
+    let request: NewOrder = call.json()?;
     let attempt = attempt(buyer, &call, &request)?;
 
     // 2. Verify the products; claim them, so that the buyer has one pending order for each.
@@ -139,7 +145,7 @@ async fn create_order(shop: Arc<Shop>, call: Call) -> Result<Reply, OrderError> 
     answer(&shop, &order, &call)
 }
 
-fn attempt(buyer: BuyerId, call: &Call, request: &Request) -> Result<Attempt, OrderError> {
+fn attempt(buyer: BuyerId, call: &Call, request: &NewOrder) -> Result<Attempt, OrderError> {
     let products: Vec<ProductId> = request.products.iter().map(|line| line.product_uuid).collect();
     if !(1..=MAX_LINES).contains(&products.len()) {
         return Err(Problem::invalid_field("products", format!("must be 1 to {MAX_LINES} products")).into());
@@ -221,7 +227,7 @@ async fn claim_after_others(shop: &Shop, attempt: &Attempt, now: Timestamp) -> R
 fn compose(
     shop: &Shop,
     attempt: &Attempt,
-    request: Request,
+    request: NewOrder,
     products: &[Product],
     now: Timestamp,
 ) -> Result<(Order, Particulars), OrderError> {
@@ -239,6 +245,7 @@ fn compose(
     };
     let order = Order {
         id: attempt.id,
+        legacy_id: None,
         buyer: attempt.buyer,
         seller: request.seller_uuid,
         total: Order::total_of(&lines)?,
@@ -252,12 +259,13 @@ fn compose(
         },
         refunds: Vec::new(),
         fingerprint: attempt.fingerprint.clone(),
+        hidden: false,
         version: 1,
     };
     Ok((order, particulars))
 }
 
-fn line(buyer: BuyerId, seller: SellerId, wanted: &RequestedLine, products: &[Product]) -> Result<Line, OrderError> {
+fn line(buyer: BuyerId, seller: SellerId, wanted: &OrderedProduct, products: &[Product]) -> Result<Line, OrderError> {
     let id = wanted.product_uuid;
     let product = products
         .iter()
@@ -320,18 +328,31 @@ fn answer_placed(shop: &Shop, attempt: &Attempt, order: &Order, call: &Call) -> 
     answer(shop, order, call)
 }
 
-/// HTTP 200 with `code` 409 on purpose: the front-end reads the code and leads the buyer to the payment page; a real 409
-/// breaks it.
 fn duplicate(order: OrderId) -> Result<Reply, OrderError> {
-    let body = json!({
-        "code": 409,
-        "message": "您已有一个包含该商品的待支付订单",
-        "data": {
-            "existing_order_id": order,
-            "existing_order_uuid": order,
-            "redirect_to_payment": true,
-            "order_status": "pending_payment",
-        },
-    });
-    Ok(Reply::bare(StatusCode::OK, body)?)
+    Ok(Reply::bare(StatusCode::OK, view::duplicate(order))?)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::POST], "/api/orders", "Order products of one seller")
+            .details(
+                "Price, title, image and seller come from the products; the price that the buyer saw is compared. The stock is \
+                 reserved, and the order waits half an hour for its payment.",
+            )
+            .for_users()
+            .idempotent()
+            .body::<NewOrder>()
+            .created::<OrderView>("The order; under an `Idempotency-Key` that placed one before, that order as it stands now")
+            .bare::<DuplicateOrder>(StatusCode::OK, "A pending order for one of the products exists already.")
+            .refuses(
+                StatusCode::BAD_REQUEST,
+                "A field is missing or wrong; `error.fields` names it. `own-product`, `several-sellers`, `too-expensive`.",
+            )
+            .refuses(StatusCode::NOT_FOUND, "`product-not-found`: one of the products does not exist.")
+            .refuses(
+                StatusCode::CONFLICT,
+                "`price-changed` (with `current_price`), `out-of-stock`, `not-on-sale`, `idempotency-key-reused`, \
+                 `idempotency-key-abandoned`.",
+            ),
+    );
 }

@@ -4,11 +4,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use orders::delivery::Seal;
 use orders::error::OrderError;
+use orders::order::OrderRef;
 use orders::table::ReadOrders;
 use orders::view;
+use orders::view::OrderView;
 
 struct Desk {
     orders: ReadOrders,
@@ -25,7 +27,7 @@ impl Desk {
 }
 
 fn main() -> ExitCode {
-    http_function::open(Desk::from_env, get_order)
+    http_function::open_described(Desk::from_env, get_order, describe)
 }
 
 async fn get_order(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {
@@ -37,4 +39,15 @@ async fn get_order(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {
         "获取订单详情成功",
         view::order(&order, &particulars, call.zone()),
     )?)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation([Method::GET], "/api/orders/{order_id}", "An order")
+            .details("For its buyer and its seller.")
+            .for_users()
+            .path::<OrderRef>("order_id", "The order")
+            .ok::<OrderView>("The order")
+            .refuses(StatusCode::NOT_FOUND, "`not-found`: no such order of yours."),
+    );
 }

@@ -8,41 +8,50 @@ use std::sync::Arc;
 
 use cloud::Cloud;
 use contracts::orders::CancelledBy;
-use http_function::{Call, Problem, Reply, StatusCode};
-use kernel::{OrderId, Timestamp, Zone};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
+use kernel::{Timestamp, Zone};
 use orders::error::OrderError;
-use orders::order::{CancelReason, Order};
+use orders::order::{CancelReason, Order, OrderRef};
 use orders::status::Status;
 use orders::table::WriteOrders;
 use orders::view;
+use orders::view::ServiceAnswer;
 use serde::Deserialize;
-use serde_json::json;
+use utoipa::ToSchema;
 
 /// Unknown members, amounts and parties among them, are not even read.
-#[derive(Deserialize)]
-struct Change {
+#[derive(Deserialize, ToSchema)]
+struct OrderMove {
+    /// The status wanted: 0 pending_payment, 1 paid, 2 completed, 3 cancelled.
+    #[schema(minimum = 0, maximum = 3)]
     status: u8,
     #[serde(default)]
     cancel_reason: Option<CancelReason>,
 }
 
 fn main() -> ExitCode {
-    http_function::open(async |cloud: Cloud| WriteOrders::from_env(&cloud), internal_order)
+    http_function::open_described(
+        async |cloud: Cloud| WriteOrders::from_env(&cloud),
+        internal_order,
+        describe,
+    )
 }
 
 async fn internal_order(orders: Arc<WriteOrders>, call: Call) -> Result<Reply, OrderError> {
     let service = call.service()?;
-    let id: OrderId = call.path_parameter("order_uuid")?;
+    let named = call.path_parameter("order_uuid")?;
     if !call.changes_something() {
+        let id = orders.read().resolve(named).await?;
         let order = orders.read().find(id).await?.ok_or(OrderError::NotFound)?;
         return answer(&order, call.zone());
     }
 
-    let change: Change = call.json()?;
+    let change: OrderMove = call.json()?;
     let wanted = Status::ALL
         .into_iter()
         .find(|status| status.number() == change.status)
         .ok_or_else(|| Problem::invalid_field("status", "must be 0, 1, 2 or 3"))?;
+    let id = orders.read().resolve(named).await?;
     let order = orders
         .change(id, |order| moved(order, wanted, &change, call.now()))
         .await?;
@@ -50,7 +59,7 @@ async fn internal_order(orders: Arc<WriteOrders>, call: Call) -> Result<Reply, O
     answer(&order, call.zone())
 }
 
-fn moved(order: &Order, wanted: Status, change: &Change, now: Timestamp) -> Result<Option<Order>, OrderError> {
+fn moved(order: &Order, wanted: Status, change: &OrderMove, now: Timestamp) -> Result<Option<Order>, OrderError> {
     match wanted {
         _ if wanted == order.status() => Ok(None),
         Status::Completed => order.complete(now),
@@ -67,6 +76,41 @@ fn moved(order: &Order, wanted: Status, change: &Change, now: Timestamp) -> Resu
 }
 
 fn answer(order: &Order, zone: Zone) -> Result<Reply, OrderError> {
-    let body = json!({"success": true, "data": {"order": view::order_for_services(order, zone)?}});
-    Ok(Reply::bare(StatusCode::OK, body)?)
+    Ok(Reply::bare(StatusCode::OK, view::for_services(order, zone))?)
+}
+
+fn describe(api: &mut Api) {
+    for path in [
+        "/api/orders/internal/{order_uuid}",
+        "/api/orders/internal/orders/{order_uuid}",
+    ] {
+        api.add(
+            operation([Method::GET], path, "An order, for services")
+                .for_services()
+                .path::<OrderRef>("order_uuid", "The order")
+                .bare::<ServiceAnswer>(StatusCode::OK, "The order, without personal data")
+                .refuses(StatusCode::NOT_FOUND, "`not-found`: no such order."),
+        );
+    }
+    api.add(
+        operation(
+            [Method::PATCH],
+            "/api/orders/internal/orders/{order_uuid}",
+            "Move an order, for services",
+        )
+        .details(
+            "What the state machine allows happens; a status that is reached already is no error. No order becomes paid this \
+             way: only a payment that succeeded does that.",
+        )
+        .for_services()
+        .path::<OrderRef>("order_uuid", "The order")
+        .body::<OrderMove>()
+        .bare::<ServiceAnswer>(StatusCode::OK, "The order as it is now")
+        .refuses(StatusCode::NOT_FOUND, "`not-found`: no such order.")
+        .refuses(
+            StatusCode::CONFLICT,
+            "`illegal-transition`, `order-not-completable`, `order-not-cancellable` (with `order_status`), \
+             `changed-meanwhile`.",
+        ),
+    );
 }
