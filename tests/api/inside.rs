@@ -1,6 +1,7 @@
 //! What tests see of the platform's inside: who was invoked, what was written, who administers.
 
 use cfmp::Platform;
+use cfmp::recording::Call;
 use cfmp::template::model::Route;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -109,8 +110,8 @@ pub fn sample_event(binary: &str) -> Value {
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// What `function` asked of others since `moment`.
-pub fn recorded_calls(platform: &Platform, function: &str, moment: Moment) -> Vec<cfmp::recording::Call> {
+/// The calls that `function` made since `moment`, as they were recorded.
+pub fn recorded_calls(platform: &Platform, function: &str, moment: Moment) -> Vec<Call> {
     let calls = platform
         .recording()
         .calls(|call| call.sequence > moment.calls && call.entry.function == function);
