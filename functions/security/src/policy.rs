@@ -107,6 +107,7 @@ impl PolicyId {
 /// How strict thresholds and modes are before anybody edits them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = SecurityLevel)]
 pub enum Level {
     /// Everything is only recorded.
     Low,
@@ -119,6 +120,7 @@ pub enum Level {
 /// What follows when a policy is hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PolicyMode)]
 pub enum Mode {
     /// It is not looked at.
     Off,

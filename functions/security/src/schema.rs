@@ -43,6 +43,17 @@ impl ToSchema for PolicyEdit {
     fn name() -> Cow<'static, str> {
         Cow::Borrowed("PolicyEdit")
     }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        OrderVelocity::schemas(schemas);
+        AmountVelocity::schemas(schemas);
+        AmountHistory::schemas(schemas);
+        NewAccount::schemas(schemas);
+        FirstPurchase::schemas(schemas);
+        SharedContact::schemas(schemas);
+        LinkedParties::schemas(schemas);
+        Cancellations::schemas(schemas);
+    }
 }
 
 fn edit_of(id: PolicyId) -> Schema {
@@ -54,14 +65,19 @@ fn edit_of(id: PolicyId) -> Schema {
                 .enum_values(Some([id.word()])),
         )
         .required("policy_id")
-        .property("is_enabled", ObjectBuilder::new().schema_type(Type::Boolean))
-        .property("security_level", Level::schema())
-        .property("mode", Mode::schema())
-        .property("on_failure", OnFailure::schema())
-        .property("time_limit_ms", TimeLimit::schema())
-        .property("config_data", thresholds(id))
+        .property("is_enabled", or_null(ObjectBuilder::new().schema_type(Type::Boolean)))
+        .property("security_level", or_null(Level::schema()))
+        .property("mode", or_null(Mode::schema()))
+        .property("on_failure", or_null(OnFailure::schema()))
+        .property("time_limit_ms", or_null(TimeLimit::schema()))
+        .property("config_data", or_null(thresholds(id)))
         .build()
         .into()
+}
+
+fn or_null(schema: impl Into<RefOr<Schema>>) -> OneOfBuilder {
+    let null = ObjectBuilder::new().schema_type(Type::Null);
+    OneOfBuilder::new().item(schema).item(null)
 }
 
 fn thresholds(id: PolicyId) -> RefOr<Schema> {
