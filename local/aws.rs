@@ -5,6 +5,7 @@
 //! the function's permissions, passes the seat of the faults, and is recorded.
 
 pub mod batch_response;
+pub mod connections;
 pub mod consumers;
 pub mod deliveries;
 pub mod dynamodb;
@@ -35,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
+use self::connections::{Connections, ManagementCall};
 use self::consumers::Consumer;
 use self::deliveries::{Context, Deliveries};
 use self::dynamodb::access::Access;
@@ -96,6 +98,7 @@ struct Parts {
     topics: Topics,
     mails: Mails,
     secrets: Secrets,
+    connections: Connections,
     permissions: Permissions,
     sources: Sources,
     functions: OnceLock<Functions>,
@@ -159,6 +162,7 @@ impl AwsEndpoint {
                 topics,
                 mails: Mails::new(storage),
                 secrets,
+                connections: Connections::new(template.sockets.as_ref()),
                 permissions: Permissions::new(&template.functions),
                 sources,
                 functions: OnceLock::new(),
@@ -208,6 +212,12 @@ impl AwsEndpoint {
     #[must_use]
     pub fn secrets(&self) -> &Secrets {
         &self.parts.secrets
+    }
+
+    /// The open connections of the WebSocket API.
+    #[must_use]
+    pub fn connections(&self) -> &Connections {
+        &self.parts.connections
     }
 
     /// What functions may do, and what they did.
@@ -361,6 +371,15 @@ impl AwsEndpoint {
                     work: Work::Mail(mail),
                 })
             }
+            Service::ExecuteApi => {
+                let call = self.parts.connections.understand(&head.method, head.uri.path(), body)?;
+                Ok(Understood {
+                    target: call.target().to_owned(),
+                    resource: call.resource().to_owned(),
+                    needs: vec![Need::new("execute-api:ManageConnections", call.resource())],
+                    work: Work::Connection(call),
+                })
+            }
         }
     }
 
@@ -409,6 +428,11 @@ impl AwsEndpoint {
                     None,
                 ),
                 Err(error) => failed(error.to_string()),
+            },
+            Work::Connection(call) => match parts.connections.perform(call, parts.clock.now_ms()) {
+                Ok((status, None)) => (respond(status, JSON, Bytes::new()), None),
+                Ok((status, Some(body))) => (json_answer(status, JSON, &body), None),
+                Err(refusal) => (service.refuse(&refusal), None),
             },
         }
     }
@@ -488,6 +512,7 @@ enum Work {
     Publish(PublishCall),
     Secret(String),
     Mail(Mail),
+    Connection(ManagementCall),
 }
 
 /// The services, which differ in how they say no.
@@ -497,6 +522,8 @@ enum Service {
     Sns,
     SecretsManager,
     Ses,
+    /// The management API of the WebSocket API.
+    ExecuteApi,
 }
 
 impl Service {
@@ -506,6 +533,7 @@ impl Service {
             "sns" => Some(Self::Sns),
             "secretsmanager" => Some(Self::SecretsManager),
             "ses" => Some(Self::Ses),
+            "execute-api" => Some(Self::ExecuteApi),
             _ => None,
         }
     }
@@ -522,6 +550,7 @@ impl Service {
             Self::DynamoDb | Self::SecretsManager => Refusal::new(400, "AccessDeniedException", message),
             Self::Sns => Refusal::new(403, "AuthorizationError", message),
             Self::Ses => Refusal::new(403, "AccessDeniedException", message),
+            Self::ExecuteApi => Refusal::new(403, "ForbiddenException", message),
         }
     }
 
@@ -529,7 +558,7 @@ impl Service {
         match self {
             Self::DynamoDb | Self::SecretsManager => Refusal::new(400, "UnrecognizedClientException", message),
             Self::Sns => Refusal::new(403, "InvalidClientTokenId", message),
-            Self::Ses => Refusal::new(403, "UnrecognizedClientException", message),
+            Self::Ses | Self::ExecuteApi => Refusal::new(403, "UnrecognizedClientException", message),
         }
     }
 
@@ -539,10 +568,10 @@ impl Service {
         let mut response = match self {
             Self::DynamoDb => json_answer(status, JSON_1_0, &kind("com.amazon.coral.service#")),
             Self::SecretsManager => json_answer(status, JSON_1_1, &kind("")),
-            Self::Ses => json_answer(status, JSON, &json!({"message": refusal.message})),
+            Self::Ses | Self::ExecuteApi => json_answer(status, JSON, &json!({"message": refusal.message})),
             Self::Sns => respond(status, XML, sns::error(refusal, &Uuid::new_v4().to_string()).into()),
         };
-        if self == Self::Ses {
+        if matches!(self, Self::Ses | Self::ExecuteApi) {
             let name = HeaderName::from_static("x-amzn-errortype");
             response
                 .headers_mut()

@@ -82,6 +82,8 @@ pub enum Trigger {
     Stream(String),
     /// A schedule, with its name in the template.
     Schedule(String),
+    /// A connection of the WebSocket API, with the route key.
+    Socket(String),
 }
 
 impl fmt::Display for Trigger {
@@ -92,6 +94,7 @@ impl fmt::Display for Trigger {
             Trigger::Queue(name) => write!(f, "queue {name}"),
             Trigger::Stream(table) => write!(f, "stream {table}"),
             Trigger::Schedule(name) => write!(f, "schedule {name}"),
+            Trigger::Socket(route) => write!(f, "websocket {route}"),
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod recording;
 mod runtime_api;
 mod server;
 pub mod template;
+mod websocket_api;
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -51,6 +52,7 @@ use crate::runtime_api::RuntimeApi;
 use crate::server::Services;
 use crate::template::TemplateError;
 use crate::template::model::Template;
+use crate::websocket_api::WebSocketApi;
 
 /// What a platform is started with.
 #[derive(Debug, Clone)]
@@ -173,6 +175,7 @@ pub struct Platform {
     functions: Functions,
     aws: AwsEndpoint,
     deliveries: Deliveries,
+    websocket_api: WebSocketApi,
     stop: CancellationToken,
     server: JoinHandle<()>,
     // Held for as long as the platform runs.
@@ -231,6 +234,12 @@ impl Platform {
         .map_err(StartError::Functions)?;
         let deliveries = aws.deliver(functions.clone());
         let (stop, ready) = (CancellationToken::new(), CancellationToken::new());
+        let websocket_api = WebSocketApi::new(
+            template.sockets.clone(),
+            aws.connections().clone(),
+            functions.clone(),
+            (clock.clone(), recording.clone()),
+        );
         let services = Services {
             aws: aws.clone(),
             http_api: HttpApi::new(
@@ -258,6 +267,7 @@ impl Platform {
                 functions: functions.clone(),
                 clock: clock.clone(),
             },
+            websocket_api: websocket_api.clone(),
         };
         let server = tokio::spawn(server::serve(listener, services, stop.clone()));
         let platform = Platform {
@@ -269,6 +279,7 @@ impl Platform {
             functions,
             aws,
             deliveries,
+            websocket_api,
             stop,
             server,
             _lock: lock,
@@ -288,6 +299,7 @@ impl Platform {
     /// next start on the same data.
     pub async fn stop(mut self) {
         // Deliveries go first: to one of them the end of a process would look like a failure, and count as one.
+        self.websocket_api.stop().await;
         self.deliveries.stop().await;
         self.functions.stop().await;
         self.stop.cancel();
@@ -299,6 +311,13 @@ impl Platform {
     #[must_use]
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// `ws://127.0.0.1:PORT/STAGE`, where the template has a WebSocket API.
+    #[must_use]
+    pub fn websocket_url(&self) -> Option<String> {
+        let api = self.template.sockets.as_ref()?;
+        Some(format!("{}/{}", self.base_url.replacen("http", "ws", 1), api.stage))
     }
 
     /// The deployment.
@@ -384,6 +403,7 @@ impl Platform {
 impl Drop for Platform {
     /// A platform that is dropped without [`Platform::stop`] takes its processes along, in less good order.
     fn drop(&mut self) {
+        self.websocket_api.cancel();
         self.deliveries.cancel();
         self.stop.cancel();
         self.functions.kill();

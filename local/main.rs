@@ -131,6 +131,12 @@ fn announce(platform: &Platform) -> io::Result<()> {
     for route in &platform.template().routes {
         writeln!(out, "{:<7} {:<60} {}", route.method, route.path, route.function)?;
     }
+    if let (Some(api), Some(url)) = (&platform.template().sockets, platform.websocket_url()) {
+        for (key, route) in &api.routes {
+            writeln!(out, "{:<7} {:<60} {}", "WS", key, route.function)?;
+        }
+        writeln!(out, "push: {url}?token=...")?;
+    }
     writeln!(out, "ready: {}", platform.base_url())?;
     out.flush()
 }

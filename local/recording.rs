@@ -35,7 +35,7 @@ pub struct Call {
 pub struct Event {
     /// When, by the platform's clock.
     pub at_ms: i64,
-    /// `invocation`, `delivery`, `dead-letter`, `publish`, `schedule`, ...
+    /// `invocation`, `delivery`, `dead-letter`, `publish`, `schedule`, `connection`, ...
     pub kind: &'static str,
     /// Logical id of the function concerned.
     pub function: Option<String>,

@@ -22,6 +22,7 @@ use crate::http_api::{BODY_LIMIT, HttpApi};
 use crate::invoke_api::{self, InvokeApi};
 use crate::local_api::{self, LocalApi};
 use crate::runtime_api::{self, RuntimeApi, json_response};
+use crate::websocket_api::WebSocketApi;
 
 /// What a body may have at most, whoever it is for: an answer of a function and what it is wrapped in.
 const ANY_BODY_LIMIT: usize = BODY_LIMIT + 1024 * 1024;
@@ -38,6 +39,7 @@ pub(crate) struct Services {
     pub(crate) invoke_api: InvokeApi,
     pub(crate) local_api: LocalApi,
     pub(crate) runtime_api: RuntimeApi,
+    pub(crate) websocket_api: WebSocketApi,
 }
 
 /// Accepts until `stop` is cancelled.
@@ -69,7 +71,8 @@ async fn converse(stream: TcpStream, peer: SocketAddr, services: Services, stop:
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::select! {
         () = stop.cancelled() => {}
         // A connection that breaks concerns only its other end.
@@ -79,6 +82,9 @@ async fn converse(stream: TcpStream, peer: SocketAddr, services: Services, stop:
 
 impl Services {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Bytes> {
+        if self.websocket_api.is_at(request.uri().path()) {
+            return self.websocket_api.connect(request, peer).await;
+        }
         let (head, body) = request.into_parts();
         let request = match read(body).await {
             Ok(body) => Request::from_parts(head, body),

@@ -16,6 +16,7 @@ mod intrinsic;
 pub mod model;
 mod properties;
 mod store;
+mod websocket;
 
 /// The region that everything is in.
 pub(crate) const REGION: &str = "us-east-1";
@@ -56,8 +57,7 @@ pub enum TemplateError {
 
 /// Types that only a deployment needs.
 fn is_deployment_only(kind: &str) -> bool {
-    const PREFIXES: [&str; 7] = [
-        "AWS::ApiGatewayV2::",
+    const PREFIXES: [&str; 6] = [
         "AWS::CloudFront::",
         "AWS::CloudWatch::",
         "AWS::IAM::",
@@ -65,7 +65,8 @@ fn is_deployment_only(kind: &str) -> bool {
         "AWS::SES::",
         "AWS::Route53::",
     ];
-    const TYPES: [&str; 5] = [
+    const TYPES: [&str; 6] = [
+        "AWS::ApiGateway::Account",
         "AWS::CertificateManager::Certificate",
         "AWS::Logs::LogGroup",
         "AWS::Logs::MetricFilter",
@@ -166,12 +167,19 @@ impl Sections {
             order.push(logical_id);
         }
         let globals = Globals::read(&scope, &self.globals)?;
-        let mut template = Template::default();
+        let (mut template, mut sockets) = (Template::default(), websocket::Parts::default());
         for logical_id in &order {
-            if let Some(raw) = scope.resources.get(logical_id) {
+            let Some(raw) = scope.resources.get(logical_id) else {
+                continue;
+            };
+            if websocket::is_part(&raw.kind) {
+                let properties = scope.resolve(logical_id, &raw.properties)?.unwrap_or(Value::Null);
+                sockets.add(logical_id, &raw.kind, Properties::new(logical_id, properties)?)?;
+            } else {
                 add(&mut template, &scope, &globals, logical_id, raw)?;
             }
         }
+        template.sockets = sockets.assemble(&template.functions)?;
         check(&template)?;
         Ok(template)
     }
@@ -466,6 +474,7 @@ Resources:
           TABLE: !Ref Orders
           API: !GetAtt HttpApi.ApiEndpoint
           QUEUE: !Ref Mail
+          SOCKETS: !Sub '${Sockets.ApiEndpoint}/${SocketStage}'
           GONE: !If [Production, x, !Ref AWS::NoValue]
       Policies:
         - Statement:
@@ -489,6 +498,35 @@ Resources:
     Condition: Production
     Properties: {Nonsense: true}
   Alarm: {Type: AWS::CloudWatch::Alarm, Properties: {Anything: goes}}
+  Sockets:
+    Type: AWS::ApiGatewayV2::Api
+    Properties: {Name: sockets, ProtocolType: WEBSOCKET, RouteSelectionExpression: $request.body.verb}
+  SocketStage:
+    Type: AWS::ApiGatewayV2::Stage
+    Properties: {ApiId: !Ref Sockets, StageName: live, AutoDeploy: true}
+  SocketRoute:
+    Type: AWS::ApiGatewayV2::Route
+    Properties:
+      ApiId: !Ref Sockets
+      RouteKey: $default
+      RouteResponseSelectionExpression: $default
+      Target: !Sub 'integrations/${SocketIntegration}'
+  SocketResponse:
+    Type: AWS::ApiGatewayV2::RouteResponse
+    Properties: {ApiId: !Ref Sockets, RouteId: !Ref SocketRoute, RouteResponseKey: $default}
+  SocketIntegration:
+    Type: AWS::ApiGatewayV2::Integration
+    Properties:
+      ApiId: !Ref Sockets
+      IntegrationType: AWS_PROXY
+      IntegrationUri: !Sub 'arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${PageFunction.Arn}/invocations'
+  SocketPermission:
+    Type: AWS::Lambda::Permission
+    Properties:
+      FunctionName: !Ref PageFunction
+      Action: lambda:InvokeFunction
+      Principal: apigateway.amazonaws.com
+      SourceArn: !Sub 'arn:aws:execute-api:${AWS::Region}:${AWS::AccountId}:${Sockets}/*/$default'
 "#;
 
     #[test]
@@ -508,6 +546,7 @@ Resources:
             [
                 ("API", BASE),
                 ("QUEUE", "http://127.0.0.1:3000/000000000000/Mail"),
+                ("SOCKETS", "ws://127.0.0.1:3000/live"),
                 ("STAGE", "local"),
                 ("TABLE", "cfmp-orders"),
             ]
@@ -534,6 +573,13 @@ Resources:
             Some(("arn:aws:sqs:us-east-1:000000000000:Letters".to_owned(), 5))
         );
         assert_eq!(template.subscriptions[0].queue_arn, template.queues["Mail"].arn);
+        let sockets = template.sockets.unwrap();
+        assert_eq!((sockets.stage.as_str(), sockets.selected_by.as_str()), ("live", "verb"));
+        let route = model::SocketRoute {
+            function: "PageFunction".to_owned(),
+            answers: true,
+        };
+        assert_eq!(sockets.routes, BTreeMap::from([("$default".to_owned(), route)]));
     }
 
     #[test]
@@ -588,6 +634,32 @@ Resources:
                 "Queue: !GetAtt Mail.Arn",
                 "Queue: 'arn:x'",
                 "template: PageFunction: nothing in the template is arn:x",
+            ),
+            (
+                "ProtocolType: WEBSOCKET",
+                "ProtocolType: HTTP",
+                "template: Sockets: the ProtocolType HTTP is not understood: an HTTP API is an AWS::Serverless::HttpApi",
+            ),
+            (
+                "${Sockets}/*/$default",
+                "${Sockets}/*/$connect",
+                "template: SocketRoute: no AWS::Lambda::Permission lets Sockets/*/$default invoke PageFunction",
+            ),
+            (
+                "RouteId: !Ref SocketRoute",
+                "RouteId: !Ref SocketStage",
+                "template: SocketResponse: it answers for no route",
+            ),
+            (
+                "      RouteResponseSelectionExpression: $default\n",
+                "",
+                "template: SocketRoute: a route answers with both RouteResponseSelectionExpression and a RouteResponse, or \
+                 with neither",
+            ),
+            (
+                "AWS::ApiGatewayV2::RouteResponse",
+                "AWS::ApiGatewayV2::ApiMapping",
+                "template: SocketResponse: the type AWS::ApiGatewayV2::ApiMapping is not understood",
             ),
             (
                 "!Sub '${AWS::StackName}-orders'",

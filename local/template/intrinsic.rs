@@ -276,6 +276,7 @@ impl Scope {
     fn attribute(&self, at: &At<'_>, resource: &str, attribute: &str) -> Result<String, TemplateError> {
         match (self.kind(at, resource)?, attribute) {
             ("AWS::Serverless::HttpApi", "ApiEndpoint") => Ok(self.base_url.clone()),
+            ("AWS::ApiGatewayV2::Api", "ApiEndpoint") => Ok(super::websocket::endpoint(&self.base_url)),
             ("AWS::Serverless::HttpApi", "Stage") => Ok("$default".to_owned()),
             ("AWS::DynamoDB::Table", "StreamArn") => Ok(stream_arn(&self.arn(at, resource)?)),
             ("AWS::SQS::Queue", "QueueUrl") => self.reference(at, resource),
@@ -302,6 +303,7 @@ impl Scope {
             "AWS::SQS::Queue" => "QueueName",
             "AWS::SNS::Topic" => "TopicName",
             "AWS::SecretsManager::Secret" => "Name",
+            "AWS::ApiGatewayV2::Stage" => "StageName",
             _ => return Ok(logical_id.to_owned()),
         };
         let stated = self

@@ -15,6 +15,8 @@ pub struct Template {
     pub routes: Vec<Route>,
     /// CORS settings of the HTTP API, if any.
     pub cors: Option<Cors>,
+    /// The WebSocket API, if there is one.
+    pub sockets: Option<SocketApi>,
     /// DynamoDB tables by logical id.
     pub tables: BTreeMap<String, Table>,
     /// SNS topics by logical id.
@@ -120,6 +122,28 @@ pub struct Route {
     pub path: String,
     /// Logical id of the function.
     pub function: String,
+}
+
+/// The WebSocket API.
+#[derive(Debug, Clone)]
+pub struct SocketApi {
+    /// Logical id, which is its API id as well.
+    pub logical_id: String,
+    /// Name of its stage: the path at which clients connect, without the slash.
+    pub stage: String,
+    /// Member of a message's body that names the route.
+    pub selected_by: String,
+    /// Its routes by key: `$connect`, `$disconnect`, `$default` or what a message names.
+    pub routes: BTreeMap<String, SocketRoute>,
+}
+
+/// A route of the WebSocket API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketRoute {
+    /// Logical id of the function.
+    pub function: String,
+    /// Whether what the function answers goes to the client.
+    pub answers: bool,
 }
 
 /// CORS of the HTTP API.
