@@ -13,6 +13,7 @@ use keys::{Privilege, Seed, ServiceName, ServiceTokens, service_token};
 use serde_json::{Value, json};
 
 use crate::inside;
+use crate::push::Tab;
 use crate::world::{Answer, Member, Product, World, in_world, uuid_text};
 
 /// `in`: the operation takes place or is refused for reasons that have nothing to do with who asks. A number: that
@@ -406,4 +407,28 @@ fn function_of<'a>(platform: &'a Platform, rule: &Rule) -> &'a str {
     let mut routes = inside::routes(platform);
     let route = routes.find(|route| route.method == rule.method && route.path == rule.path);
     &route.unwrap().function
+}
+
+/// What is asked of routes is asked of the WebSocket API as well: only people connect, and nobody's connection is stored.
+#[test]
+fn only_people_connect_to_the_push_api() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let ann = world.member("ann").await;
+        let service = world.service_token("payment-service").await;
+        let mut asked: Vec<(&str, Option<String>, u16)> = Vec::new();
+        for (who, authorization) in nobodies(platform, &ann) {
+            let token = authorization.and_then(|header| header.strip_prefix("Bearer ").map(str::to_owned));
+            asked.push((who, token, 401));
+        }
+        asked.push(("service", Some(service), 403));
+        let moment = inside::now(platform);
+        for (who, token, status) in asked {
+            let refused = Tab::connect(platform, token.as_deref()).await.err();
+            assert_eq!(refused.map(|status| status.as_u16()), Some(status), "{who}");
+        }
+        assert_eq!(inside::writes(platform, "WsConnectFunction", moment), [""; 0]);
+        Tab::connect(platform, Some(&ann.token)).await.unwrap();
+        assert_eq!(inside::writes(platform, "WsConnectFunction", moment).len(), 1);
+    });
 }

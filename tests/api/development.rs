@@ -18,7 +18,7 @@ fn the_environment_of_sam_local_is_that_of_the_platform() {
     let mut needed = BTreeMap::new();
     for function in template.functions.values() {
         for (name, value) in &function.environment {
-            if value.starts_with("arn:") || value.starts_with(address) {
+            if ["arn:", "ws:", address].iter().any(|start| value.starts_with(start)) {
                 needed.insert(name.clone(), value.clone());
             }
         }

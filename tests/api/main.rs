@@ -28,6 +28,7 @@ mod permissions;
 mod privacy;
 mod products;
 mod purchase;
+mod push;
 mod races;
 mod refunds;
 mod restart;

@@ -1165,7 +1165,7 @@ fn ten_thousand_notifications_cost_no_more_than_a_hundred() {
 }
 
 #[test]
-fn telling_somebody_something_writes_two_units() {
+fn telling_somebody_something_writes_three_units() {
     in_world(async |world| {
         let Some(platform) = world.platform() else { return };
         let (buyer, seller) = (world.member("买家").await, world.member("卖家").await);
@@ -1188,8 +1188,9 @@ fn telling_somebody_something_writes_two_units() {
         assert_eq!(answer["batchItemFailures"], json!([]));
         let (calls, reads, writes) = cost(platform, moment, "NotifyPeopleFunction");
         println!("{tellings} notifications: {calls} calls, {reads} units read, {writes} units written");
+        // The inbox, the notification, and its place in the order of arrival.
         assert!(
-            writes <= 2.0 * tellings as f64,
+            writes <= 3.0 * tellings as f64,
             "{writes} units for {tellings} notifications"
         );
         assert_eq!(list(&seller, "").await["count"], tellings / 2);

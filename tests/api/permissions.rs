@@ -10,6 +10,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::inside;
+use crate::push::{self, Tab};
 use crate::world::{Member, PASSWORD, Product, World, in_world, uuid_text};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -59,6 +60,7 @@ fn every_permission_is_used() {
         flows.services().await;
         flows.notifications().await;
         flows.security().await;
+        flows.open_pages().await;
         flows.time_passes().await;
         world.settle().await;
 
@@ -436,6 +438,26 @@ impl Flows<'_> {
             let ask = self.world.post("/api/internal/security/assess-order", &order);
             ask.bearer(&service).expect(200).await;
         }
+    }
+
+    /// As many pages as may be, of which all but one were lost.
+    async fn open_pages(&self) {
+        for number in 0..10 {
+            push::leave_behind(self.platform, &self.buyer, &format!("lost{number}=")).await;
+        }
+        let mut tab = Tab::open(self.platform, &self.buyer).await;
+        push::leave_behind(self.platform, &self.buyer, "lost=").await;
+        let told = push::tell(self.world, &self.buyer, "今晚维护").await;
+        tab.is_told().await;
+        let (missed, _) = tab.resumes(told["id"].as_str()).await;
+        assert!(missed.contains(&text(&told["id"])), "{missed:?}");
+        drop(tab);
+        self.world
+            .until("the page is forgotten", async || {
+                self.platform.aws().connections().ids().is_empty()
+            })
+            .await;
+        self.world.settle().await;
     }
 
     /// Reservations whose lease ends, an order that completes by itself.

@@ -83,6 +83,7 @@ const EXPECTED: &[(&str, Outcome)] = &[
     ("read-all-notifications", Answers(401)),
     ("refund-order", Answers(401)),
     ("refund-payment", Answers(401)),
+    ("push-notification", Handles),
     ("register", Answers(400)),
     ("release-reservations", Sweeps(0)),
     ("remove-product", Answers(401)),
@@ -98,6 +99,9 @@ const EXPECTED: &[(&str, Outcome)] = &[
     ("update-product", Answers(401)),
     ("update-stock", Answers(401)),
     ("verify-token", Answers(401)),
+    ("ws-connect", Answers(401)),
+    ("ws-disconnect", Answers(200)),
+    ("ws-message", Answers(200)),
 ];
 
 #[test]

@@ -5,6 +5,7 @@ use http_function::{Problem, StatusCode};
 use mail::MailError;
 use service_client::CallError;
 use tables::TableError;
+use websocket_function::PushError;
 
 use crate::preferences::TransactionsStay;
 
@@ -35,6 +36,15 @@ pub enum NotificationError {
     /// The table failed.
     #[error(transparent)]
     Table(#[from] TableError),
+    /// This user has as many browsers open as may be.
+    #[error("there are too many connections")]
+    TooManyConnections,
+    /// A message came over a connection that nobody registered.
+    #[error("the connection is not known")]
+    NotConnected,
+    /// The push API failed.
+    #[error(transparent)]
+    Push(#[from] PushError),
     /// Another service failed.
     #[error(transparent)]
     Service(#[from] CallError),
@@ -67,6 +77,13 @@ impl From<NotificationError> for Problem {
             NotificationError::Words(error) => Self::internal(error),
             NotificationError::Mail(error) => Self::unavailable(error),
             NotificationError::Call(problem) => problem,
+            NotificationError::TooManyConnections => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-connections",
+                "There are too many open pages. Close some.",
+            ),
+            NotificationError::NotConnected => Self::conflict("not-connected", "Connect again."),
+            NotificationError::Push(error) => error.into(),
             NotificationError::Table(error) => error.into(),
             NotificationError::Service(error) => error.into(),
         }
@@ -79,6 +96,7 @@ impl From<NotificationError> for EventError {
             NotificationError::Table(error) => error.into(),
             NotificationError::Service(error) => error.into(),
             NotificationError::Mail(error) => Self::again(error),
+            NotificationError::Push(error @ PushError::Unavailable(_)) => Self::again(error),
             other => Self::never(other),
         }
     }

@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod backlog;
+pub mod connection;
+pub mod conversation;
 pub mod error;
 pub mod inbox;
 pub mod news;

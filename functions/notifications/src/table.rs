@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use cloud::{Cloud, StartError};
 use futures::future::try_join_all;
-use kernel::{NotificationId, Page, PageRequest, Timestamp, UserId};
+use kernel::{Clock, NotificationId, Page, PageRequest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use tables::{Key, Order, Query, Table, TableError, Transaction, Update};
 
+use crate::backlog::{self, Arrived, Start};
 use crate::inbox::{Filter, Inbox, Tally, Wanted};
 use crate::notification::{Kind, Message, Notification, RelatedData, place};
 use crate::preferences::Preferences;
@@ -36,6 +37,9 @@ pub struct StoredNotification {
     #[serde(skip_serializing_if = "Option::is_none")]
     related_data: Option<String>,
     created_at: Timestamp,
+    /// When it was stored: the key of the index `by-arrival`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    arrived_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     read_at: Option<Timestamp>,
     era: u32,
@@ -75,7 +79,7 @@ struct NamedRow {
 }
 
 impl StoredNotification {
-    fn of(notification: &Notification) -> Result<Self, TableError> {
+    fn of(notification: &Notification, arrived_at: Timestamp) -> Result<Self, TableError> {
         let Notification {
             id,
             user,
@@ -98,6 +102,7 @@ impl StoredNotification {
             related_id: message.related_id,
             related_data: related_data.map_err(|error| corrupt(id, &error))?,
             created_at,
+            arrived_at: Some(arrived_at),
             read_at,
             era,
             push,
@@ -230,11 +235,17 @@ fn requested(request: &str) -> String {
 
 /// The notifications of the market, one by one.
 #[derive(Debug)]
-struct Notifications(Table);
+struct Notifications(Table, Clock);
 
 impl Notifications {
     fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        Table::from_env(cloud, "NOTIFICATIONS_TABLE").map(Self)
+        let table = Table::from_env(cloud, "NOTIFICATIONS_TABLE")?;
+        Ok(Self(table, cloud.clock().clone()))
+    }
+
+    /// The row of a new notification. The time of storing is taken here, as late as can be.
+    fn row(&self, notification: &Notification) -> Result<StoredNotification, TableError> {
+        StoredNotification::of(notification, self.1.now())
     }
 
     async fn find(&self, user: UserId, id: NotificationId) -> Result<Option<Notification>, TableError> {
@@ -376,7 +387,7 @@ impl DeliverNotifications {
                 push: channels.push,
                 ..notification.clone()
             };
-            let row = StoredNotification::of(&new)?;
+            let row = self.notifications.row(&new)?;
             return match self.notifications.0.insert(&notification_key(user, id), row).await {
                 Ok(()) => Ok(Added::Now(new)),
                 Err(TableError::ConditionFailed) => Ok(Added::Before),
@@ -457,7 +468,7 @@ impl AddNotifications {
                 ..notification.clone()
             };
             let (table, key) = (&self.notifications.0, notification_key(user, id));
-            let transaction = Transaction::new().insert(table, &key, StoredNotification::of(&new)?);
+            let transaction = Transaction::new().insert(table, &key, self.notifications.row(&new)?);
             let mut transaction = self.inboxes.writing(transaction, &inbox, &next);
             if let Some(entry) = request.clone() {
                 let key = entry_key(user, &entry);
@@ -473,6 +484,84 @@ impl AddNotifications {
     async fn earlier(&self, user: UserId, entry: &str) -> Result<Option<NotificationId>, TableError> {
         let row: Option<NamedRow> = self.inboxes.0.find(&entry_key(user, entry)).await?;
         Ok(row.map(|row| row.notification_uuid))
+    }
+}
+
+/// What the index `by-arrival` holds of a notification.
+#[derive(Deserialize)]
+struct ArrivalRow {
+    notification_uuid: NotificationId,
+    arrived_at: Timestamp,
+}
+
+/// Reads what came when.
+#[derive(Debug)]
+pub struct ReadArrivals {
+    notifications: Notifications,
+    inboxes: Inboxes,
+}
+
+impl ReadArrivals {
+    /// Reads `NOTIFICATIONS_TABLE` and `INBOXES_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] when one is not set.
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            notifications: Notifications::from_env(cloud)?,
+            inboxes: Inboxes::from_env(cloud)?,
+        })
+    }
+
+    /// When the user's notification of this id was stored, if there is one.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn arrival_of(&self, user: UserId, id: NotificationId) -> Result<Option<Timestamp>, TableError> {
+        let row: Option<StoredNotification> = self.notifications.0.find(&notification_key(user, id)).await?;
+        Ok(row.map(|row| row.arrived_at.unwrap_or(row.created_at)))
+    }
+
+    /// The user's notifications from `start` on, oldest first: one more than a part of a backlog takes, if there are as
+    /// many.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn from(&self, user: UserId, start: Start) -> Result<Vec<Arrived>, TableError> {
+        let limit = i32::try_from(backlog::PAGE + 1).unwrap_or(i32::MAX);
+        let query = Query::partition(Some("by-arrival"), "user_uuid", user).limit(limit);
+        let query = match start {
+            Start::From(from) => query.at_least("arrived_at", from.millis()),
+            Start::Newest => query.in_order(Order::Descending),
+        };
+        let mut rows: Vec<ArrivalRow> = self.notifications.0.query(query).await?;
+        rows.sort_by_key(|row| row.arrived_at);
+        let arrived = |row: ArrivalRow| Arrived {
+            id: row.notification_uuid,
+            at: row.arrived_at,
+        };
+        Ok(rows.into_iter().map(arrived).collect())
+    }
+
+    /// The user's notifications of `ids` (at most 100) as he sees them, in this order; absent ones are left out, and so are
+    /// those that he does not want to be pushed.
+    ///
+    /// # Errors
+    /// Those of the tables.
+    pub async fn find_all(&self, user: UserId, ids: &[NotificationId]) -> Result<Vec<Notification>, TableError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = ids.iter().map(|id| notification_key(user, *id)).collect();
+        let (inbox, mut rows) = futures::try_join!(
+            self.inboxes.find(user),
+            self.notifications.0.find_all::<StoredNotification>(keys)
+        )?;
+        rows.retain(|row| row.push);
+        rows.sort_by_key(|row| ids.iter().position(|id| *id == row.notification_uuid));
+        rows.into_iter()
+            .map(|row| row.notification().map(|found| inbox.shown(found)))
+            .collect()
     }
 }
 
@@ -860,7 +949,8 @@ mod tests {
             ..unread.clone()
         };
         for notification in [unread, read] {
-            let row = serde_json::to_value(StoredNotification::of(&notification).unwrap()).unwrap();
+            let row = serde_json::to_value(StoredNotification::of(&notification, Timestamp::from_millis(8)).unwrap())
+                .unwrap();
             assert_eq!(row.get("read_at").is_some(), notification.read_at.is_some());
             let row: StoredNotification = serde_json::from_value(row).unwrap();
             assert_eq!(row.notification().unwrap(), notification);

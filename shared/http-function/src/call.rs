@@ -54,12 +54,7 @@ impl Call {
     /// # Errors
     /// 401 without a valid token, 403 for a service.
     pub fn user(&self) -> Result<&User, Problem> {
-        match &self.caller {
-            Caller::User(user) => Ok(user),
-            Caller::Service(_) => Err(Problem::forbidden("This is for people, not for services.")),
-            Caller::Anonymous => Err(Problem::unauthenticated()),
-            Caller::Unknown(error) => Err(Problem::unavailable(error.clone())),
-        }
+        self.caller.user()
     }
 
     /// The logged-in user, if it is an administrator.

@@ -11,6 +11,8 @@ use keys::{KeySet, ServiceName, TokenError, User};
 use service_client::Connection;
 use tokio::sync::Mutex;
 
+use crate::Problem;
+
 /// The caller of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Caller {
@@ -32,8 +34,23 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Time limit of a fetch.
 const FETCH_LIMIT: Duration = Duration::from_millis(1_500);
 
+impl Caller {
+    /// The logged-in user.
+    ///
+    /// # Errors
+    /// 401 without a valid token, 403 for a service.
+    pub fn user(&self) -> Result<&User, Problem> {
+        match self {
+            Self::User(user) => Ok(user),
+            Self::Service(_) => Err(Problem::forbidden("This is for people, not for services.")),
+            Self::Anonymous => Err(Problem::unauthenticated()),
+            Self::Unknown(error) => Err(Problem::unavailable(error.clone())),
+        }
+    }
+}
+
 /// Verifies tokens.
-pub(crate) struct Callers {
+pub struct Callers {
     users: KeySource,
     services: KeySource,
     issuer: String,
@@ -57,7 +74,10 @@ struct Kept {
 impl Callers {
     /// Reads `API_BASE_URL`, and for an external user service `USER_TOKEN_ISSUER` with either `USER_TOKEN_JWKS_URL` or
     /// `USER_TOKEN_HS256_SECRET` (the ARN of a secret whose text is the shared key).
-    pub(crate) async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+    ///
+    /// # Errors
+    /// [`StartError`] when one is missing or the secret can not be read.
+    pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
         let settings = cloud.settings();
         let base_url = settings.required("API_BASE_URL")?;
         let published = |url: String| KeySource::Published {
@@ -91,6 +111,11 @@ impl Callers {
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")))
             .map(str::trim);
+        self.identify_token(token, now).await
+    }
+
+    /// Whom a token speaks of, wherever it came from.
+    pub async fn identify_token(&self, token: Option<&str>, now: Timestamp) -> Caller {
         // Browsers that lost their log-in send these words.
         let Some(token) = token.filter(|token| !matches!(*token, "" | "null" | "undefined")) else {
             return Caller::Anonymous;

@@ -12,7 +12,7 @@ mod problem;
 mod reply;
 
 pub use call::{Call, IdempotencyKey};
-pub use callers::Caller;
+pub use callers::{Caller, Callers};
 pub use description::{Api, operation};
 pub use door::{open, open_described};
 pub use problem::Problem;

@@ -132,12 +132,25 @@ impl Problem {
         self.0.kind
     }
 
+    /// The sentence for people.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The fields at fault, each with what is wrong with it.
+    #[must_use]
+    pub fn fields(&self) -> &BTreeMap<String, String> {
+        &self.0.fields
+    }
+
     pub(crate) fn retry_after_seconds(&self) -> Option<u32> {
         self.0.retry_after_seconds
     }
 
     /// The cause with all of its causes, for the log.
-    pub(crate) fn chain(&self) -> Option<String> {
+    #[must_use]
+    pub fn chain(&self) -> Option<String> {
         let mut next: Option<&(dyn Error + 'static)> = Some(self.0.cause.as_deref()?);
         let mut chain = Vec::new();
         while let Some(error) = next {
