@@ -23,9 +23,13 @@ pub struct Query {
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,
     condition: String,
+    filter: Option<&'static str>,
     order: Order,
     limit: Option<i32>,
 }
+
+/// A query with a filter looks at this many items at a time, unless more are wanted.
+const FILTERED_AT_A_TIME: i32 = 100;
 
 impl Query {
     /// All items whose partition key `attribute` is `value`. `index` is `None` for the table itself, which is read
@@ -37,6 +41,7 @@ impl Query {
             names: HashMap::from([("#partition".to_owned(), attribute.to_owned())]),
             values: HashMap::from([(":partition".to_owned(), AttributeValue::S(value.to_string()))]),
             condition: "#partition = :partition".to_owned(),
+            filter: None,
             order: Order::Ascending,
             limit: None,
         }
@@ -69,6 +74,34 @@ impl Query {
         self.values
             .insert(":bound".to_owned(), AttributeValue::S(bound.to_string()));
         self.condition.push_str(" AND #sort < :bound");
+        self
+    }
+
+    /// Only those whose text sort key `attribute` lies between the two, both included.
+    #[must_use]
+    pub fn between(mut self, attribute: &'static str, low: impl ToString, high: impl ToString) -> Self {
+        self.names.insert("#sort".to_owned(), attribute.to_owned());
+        self.values
+            .insert(":low".to_owned(), AttributeValue::S(low.to_string()));
+        self.values
+            .insert(":high".to_owned(), AttributeValue::S(high.to_string()));
+        self.condition.push_str(" AND #sort BETWEEN :low AND :high");
+        self
+    }
+
+    /// Only those for which `expression` holds, in DynamoDB's own language, with values `:v` given by [`Query::number`].
+    /// What it leaves out is read all the same.
+    #[must_use]
+    pub fn filter(mut self, expression: &'static str) -> Self {
+        self.filter = Some(expression);
+        self
+    }
+
+    /// States what `:placeholder` of the filter stands for: a whole number.
+    #[must_use]
+    pub fn number(mut self, placeholder: &'static str, value: i64) -> Self {
+        self.values
+            .insert(placeholder.to_owned(), AttributeValue::N(value.to_string()));
         self
     }
 
@@ -106,6 +139,11 @@ impl Table {
         Box::pin(async move {
             let mut found: Vec<Item> = Vec::new();
             let mut start = None;
+            let at_a_time = match query.filter {
+                Some(_) => query.limit.map(|limit| limit.max(FILTERED_AT_A_TIME)),
+                None => query.limit,
+            };
+            let wanted = query.limit.map_or(usize::MAX, |limit| limit.unsigned_abs() as usize);
             loop {
                 let answer = self
                     .client
@@ -117,7 +155,8 @@ impl Table {
                     .set_expression_attribute_names(Some(query.names.clone()))
                     .set_expression_attribute_values(Some(query.values.clone()))
                     .scan_index_forward(query.order == Order::Ascending)
-                    .set_limit(query.limit)
+                    .set_filter_expression(query.filter.map(str::to_owned))
+                    .set_limit(at_a_time)
                     .set_exclusive_start_key(start)
                     .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
                     .send()
@@ -125,10 +164,8 @@ impl Table {
                     .map_err(|error| TableError::of(&self.name, &error))?;
                 found.extend(answer.items.unwrap_or_default());
                 start = answer.last_evaluated_key.filter(|key| !key.is_empty());
-                let enough = query
-                    .limit
-                    .is_some_and(|limit| found.len() >= limit.unsigned_abs() as usize);
-                if start.is_none() || enough {
+                if start.is_none() || found.len() >= wanted {
+                    found.truncate(wanted);
                     return Ok(found);
                 }
             }
