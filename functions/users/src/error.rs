@@ -1,12 +1,12 @@
 //! What can go wrong with accounts, and how callers read it.
 
+use ::mail::MailError;
 use http_function::{Problem, StatusCode};
 use keys::SealError;
 use tables::TableError;
 
 use crate::captcha::{NoRandomness, TRIES};
 use crate::email::NotAnEmail;
-use crate::mail::MailError;
 use crate::password::{HashError, Weakness};
 use crate::user::UsernameError;
 

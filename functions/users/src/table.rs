@@ -21,7 +21,7 @@ use crate::captcha::{Captcha, Code, ONE_IN, Scene, TRIES};
 use crate::email::Email;
 use crate::password::PasswordHash;
 use crate::roll::Entry;
-use crate::user::{Status, User, Username};
+use crate::user::{Language, Status, User, Username};
 
 /// How many log-ins of one address may fail within [`ATTEMPTS_WITHIN`].
 pub const ATTEMPTS: i64 = 10;
@@ -50,6 +50,8 @@ struct UserRow {
     avatar: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sealed_address: Option<SealedAddress>,
+    #[serde(default)]
+    language: Language,
     created_at: Timestamp,
     version: u64,
     /// Partition of the index `by-roll`.
@@ -585,6 +587,7 @@ impl From<UserRow> for User {
             avatar: row.avatar,
             address: row.sealed_address,
             revoked_at: row.revoked_at,
+            language: row.language,
             created_at: row.created_at,
             version: row.version,
         }
@@ -605,6 +608,7 @@ impl From<&User> for UserRow {
             },
             avatar: user.avatar.clone(),
             sealed_address: user.address.clone(),
+            language: user.language,
             created_at: user.created_at,
             version: user.version,
             roll: roll(user.id),

@@ -28,6 +28,17 @@ pub enum UsernameError {
     Length,
 }
 
+/// In which language somebody is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Language {
+    /// Chinese.
+    #[default]
+    Zh,
+    /// English.
+    En,
+}
+
 /// Whether an account can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -57,6 +68,8 @@ pub struct User {
     pub avatar: Option<String>,
     /// Where he lives.
     pub address: Option<SealedAddress>,
+    /// In which language he is written to.
+    pub language: Language,
     /// When his log-ins were ended: tokens issued until then prove nothing any more.
     pub revoked_at: Option<Timestamp>,
     /// When the account was made.
@@ -78,22 +91,20 @@ impl User {
             privilege: Privilege::Member,
             avatar: None,
             address: None,
+            language: Language::default(),
             revoked_at: None,
             created_at: now,
             version: 1,
         }
     }
 
-    /// The user with another name, address (`Some(None)`: none), or both.
+    /// The user as he wants to be.
     #[must_use]
-    pub fn changed(&self, username: Option<Username>, address: Option<Option<SealedAddress>>) -> Self {
+    pub fn changed(&self, wish: OwnWish) -> Self {
         let mut changed = self.clone();
-        if let Some(username) = username {
-            changed.username = username;
-        }
-        if let Some(address) = address {
-            changed.address = address;
-        }
+        changed.username = wish.username.unwrap_or(changed.username);
+        changed.address = wish.address.unwrap_or(changed.address);
+        changed.language = wish.language.unwrap_or(changed.language);
         changed.counted_after(self)
     }
 
@@ -138,6 +149,17 @@ impl User {
         }
         self
     }
+}
+
+/// What a user changes of his own account; what he does not name stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnWish {
+    /// The shown name.
+    pub username: Option<Username>,
+    /// Where he lives; `Some(None)`: nowhere that the market would know.
+    pub address: Option<Option<SealedAddress>>,
+    /// In which language he is written to.
+    pub language: Option<Language>,
 }
 
 /// What an administrator changes of an account; what he does not name stays.
@@ -250,20 +272,31 @@ mod tests {
     #[test]
     fn a_change_changes_what_is_named_and_counts_once() {
         let user = zhang_san();
-        assert_eq!(user.changed(None, None), user);
-        assert_eq!(user.changed(Some(user.username.clone()), Some(None)), user);
+        let wish = |username: Option<&str>, address| OwnWish {
+            username: username.map(|name| name.parse().unwrap()),
+            address,
+            language: None,
+        };
+        assert_eq!(user.changed(OwnWish::default()), user);
+        assert_eq!(user.changed(wish(Some("zhangsan"), Some(None))), user);
 
-        let moved = user.changed(None, Some(Some(sealed("x"))));
+        let moved = user.changed(wish(None, Some(Some(sealed("x")))));
         assert_eq!((moved.version, &moved.address), (2, &Some(sealed("x"))));
-        let renamed = moved.changed(Some("lisi".parse().unwrap()), Some(None));
+        let renamed = moved.changed(wish(Some("lisi"), Some(None)));
         assert_eq!(
             (renamed.version, renamed.username.as_str(), renamed.address.clone()),
             (3, "lisi", None)
         );
         assert_eq!(
             (renamed.privilege, renamed.status, renamed.email),
-            (user.privilege, user.status, user.email)
+            (user.privilege, user.status, user.email.clone())
         );
+        assert_eq!(user.language, Language::Zh);
+        let english = user.changed(OwnWish {
+            language: Some(Language::En),
+            ..OwnWish::default()
+        });
+        assert_eq!((english.version, english.language), (2, Language::En));
     }
 
     /// Every status and privilege against every wish, by another administrator and by himself.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::address::Address;
 use crate::roll::PrivilegeNumber;
-use crate::user::{Status, User};
+use crate::user::{Language, Status, User};
 
 /// A user as everybody may see him. Never the e-mail address, never where he lives.
 #[derive(Debug, Serialize, ToSchema)]
@@ -38,6 +38,14 @@ pub struct OwnView {
     public: PublicView,
     email: String,
     address: String,
+    language: Language,
+}
+
+/// How services reach a user.
+#[derive(Debug, Serialize)]
+pub struct ContactView {
+    email: String,
+    language: Language,
 }
 
 /// A user as administrators see him. Never where he lives.
@@ -145,6 +153,18 @@ impl OwnView {
             public: PublicView::of(user, zone),
             email: user.email.as_str().to_owned(),
             address: address.into_string(),
+            language: user.language,
+        }
+    }
+}
+
+impl ContactView {
+    /// How `user` is reached.
+    #[must_use]
+    pub fn of(user: &User) -> Self {
+        Self {
+            email: user.email.as_str().to_owned(),
+            language: user.language,
         }
     }
 }

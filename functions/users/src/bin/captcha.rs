@@ -5,13 +5,14 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use ::mail::Mailer;
 use cloud::{Cloud, StartError};
 use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use serde::Deserialize;
 use users::UserError;
 use users::captcha::{Captcha, Scene};
 use users::email::Email;
-use users::mail::Mailer;
+use users::mail;
 use users::table::Captchas;
 use users::view::CaptchaView;
 use utoipa::ToSchema;
@@ -55,7 +56,7 @@ async fn send_captcha(office: Arc<PostOffice>, call: Call) -> Result<Reply, Prob
 
     let captcha = Captcha::new(email, scene, call.now()).map_err(UserError::from)?;
     office.captchas.keep(&captcha).await?;
-    if let Err(error) = office.mailer.send(&captcha).await {
+    if let Err(error) = mail::send(&office.mailer, &captcha).await {
         if let Err(kept) = office.captchas.withdraw(&captcha).await {
             tracing::warn!(reason = %kept, "a captcha that was not sent stays; its address waits a minute");
         }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use users::UserError;
 use users::address::{Address, AddressSeal};
 use users::table::ChangeUsers;
-use users::user::{User, Username};
+use users::user::{Language, OwnWish, User, Username};
 use users::view::OwnView;
 use utoipa::ToSchema;
 
@@ -45,6 +45,7 @@ struct Change {
     #[schema(value_type = Option<Username>)]
     username: Option<String>,
     address: Option<Address>,
+    language: Option<Language>,
 }
 
 async fn current_user(desk: Arc<Desk>, call: Call) -> Result<Reply, Problem> {
@@ -53,10 +54,21 @@ async fn current_user(desk: Arc<Desk>, call: Call) -> Result<Reply, Problem> {
         let change: Change = call.json().map_err(|p| p.fail_code("INVALID_PARAM"))?;
         let username = change
             .username
-            .map(|name| name.parse())
+            .map(|name| name.parse::<Username>())
             .transpose()
             .map_err(UserError::Username)?;
-        changed(&desk, caller, username, change.address).await?
+        // Sealed once: the same address sealed again would look like another one.
+        let address = change
+            .address
+            .map(|address| desk.seal.seal(caller.id, &address))
+            .transpose()
+            .map_err(UserError::Seal)?;
+        let wish = OwnWish {
+            username,
+            address,
+            language: change.language,
+        };
+        changed(&desk, caller, &wish).await?
     } else {
         existing(&desk, caller.id).await?
     };
@@ -73,21 +85,11 @@ async fn existing(desk: &Desk, id: UserId) -> Result<User, Problem> {
     desk.users.find(id).await?.ok_or_else(Problem::unauthenticated)
 }
 
-async fn changed(
-    desk: &Desk,
-    caller: &keys::User,
-    username: Option<Username>,
-    address: Option<Address>,
-) -> Result<User, Problem> {
-    // Sealed once: the same address sealed again would look like another one.
-    let address = address
-        .map(|address| desk.seal.seal(caller.id, &address))
-        .transpose()
-        .map_err(UserError::Seal)?;
+async fn changed(desk: &Desk, caller: &keys::User, wish: &OwnWish) -> Result<User, Problem> {
     for _ in 0..ROUNDS {
         let seen = existing(desk, caller.id).await?;
         seen.admits(caller.issued_at)?;
-        let changed = seen.changed(username.clone(), address.clone());
+        let changed = seen.changed(wish.clone());
         if changed == seen {
             return Ok(seen);
         }
