@@ -34,6 +34,7 @@ const MATRIX: &str = "
     POST  /api/auth/verify-token                      in     in       in    in     in    in
     GET   /api/users/{user_id}                        in     in       in    in     in    in
     GET   /api/v1/user/{user_id}                      in     in       in    in     in    in
+    GET   /api/internal/users/{user_id}/contact       401    403      403   403    403   403
     GET   /api/v1/user/me                             401    in       in    in     in    403
     PATCH /api/v1/user/me                             401    in       in    in     in    403
     GET   /api/v1/user                                401    403      403   403    in    403
@@ -92,10 +93,19 @@ const MATRIX: &str = "
     POST  /api/notifications                          401    403      403   403    403   in
     POST  /api/internal/notifications/create          401    403      403   403    403   in
     GET   /api/notifications                          401    in       in    in     in    403
+    GET   /api/v1/user/message                        401    in       in    in     in    403
     GET   /api/notifications/unread-count             401    in       in    in     in    403
+    GET   /api/notifications/preferences              401    in       in    in     in    403
+    PUT   /api/notifications/preferences              401    in       in    in     in    403
+    POST  /api/notifications/read-all                 401    in       in    in     in    403
+    PUT   /api/notifications/read-all                 401    in       in    in     in    403
+    PATCH /api/notifications/read-all                 401    in       in    in     in    403
+    GET   /api/notifications/{notification_id}        401    404      in    404    404   403
+    GET   /api/notifications/detail/{notification_id} 401    404      in    404    404   403
     POST  /api/notifications/{notification_id}/read   401    404      in    404    404   403
     PUT   /api/notifications/{notification_id}/read   401    404      in    404    404   403
     PATCH /api/notifications/{notification_id}/read   401    404      in    404    404   403
+    DELETE /api/notifications/{notification_id}       401    404      in    404    404   403
 
     DELETE /api/product/{product_id}                  401    404      404   in     404   403
 

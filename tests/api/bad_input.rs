@@ -205,8 +205,15 @@ fn account_forms(buyer: &Member<'_>, new_email: &str, captcha: &str) -> Vec<Form
             who: Who::Buyer,
             ..form(
                 &["PATCH /api/v1/user/me"],
-                json!({"username": &uuid_text()[..20], "address": "3号楼"}),
-                vec![optional("username", name()), optional("address", text(0, 200))],
+                json!({"username": &uuid_text()[..20], "address": "3号楼", "language": "en"}),
+                vec![
+                    optional("username", name()),
+                    optional("address", text(0, 200)),
+                    optional(
+                        "language",
+                        vec![json!(1), json!(true), json!({}), json!(""), json!("EN"), json!("fr")],
+                    ),
+                ],
             )
         },
         Form {
@@ -569,6 +576,30 @@ fn price_or_nothing() -> Vec<Value> {
     price().into_iter().filter(|value| !is_nothing(value)).collect()
 }
 
+fn preferences_form() -> Form {
+    let flag = || vec![json!(1), json!("true"), json!([]), json!({})];
+    let channels = || vec![json!(1), json!("x"), json!(true)];
+    let mut hidden = flag();
+    hidden.push(json!(false));
+    let all = json!({"in_app": true, "push": false, "email": true});
+    Form {
+        routes: &["PUT /api/notifications/preferences"],
+        who: Who::Buyer,
+        body: json!({"transaction": all, "system": all, "promotion": all}),
+        accepted: 200,
+        fields: vec![
+            optional("transaction", channels()),
+            optional("transaction.in_app", hidden),
+            optional("transaction.push", flag()),
+            optional("system", channels()),
+            optional("system.email", flag()),
+            optional("promotion", channels()),
+            optional("promotion.in_app", flag()),
+        ],
+        may_be_absent: false,
+    }
+}
+
 /// Routes that change something and read no JSON.
 const WITHOUT_JSON: &[&str] = &[
     "DELETE /api/product/{product_id}",
@@ -583,6 +614,10 @@ const WITHOUT_JSON: &[&str] = &[
     "POST /api/notifications/{notification_id}/read",
     "PUT /api/notifications/{notification_id}/read",
     "PATCH /api/notifications/{notification_id}/read",
+    "DELETE /api/notifications/{notification_id}",
+    "POST /api/notifications/read-all",
+    "PUT /api/notifications/read-all",
+    "PATCH /api/notifications/read-all",
     // A form and signed messages: nothing of them is read before the signature was verified.
     "POST /sandbox/pay",
     "POST /sandbox/trades/{out_trade_no}/{call}",
@@ -728,7 +763,7 @@ fn every_field_of_every_body_is_refused_by_its_name_and_nothing_is_written() {
             .into_iter()
             .chain(product_forms(&stage.order))
             .chain(order_forms(&stage.offered, &stage.order, &stage.payment))
-            .chain([notification_form(&stage.buyer)])
+            .chain([notification_form(&stage.buyer), preferences_form()])
             .chain(security_forms(&stage.buyer, &stage.seller))
             .collect();
         every_route_has_a_form(platform, &forms);
@@ -920,7 +955,8 @@ fn what_is_no_id_in_a_path_leads_nowhere() {
     in_world(async |world| {
         let Some(platform) = world.platform() else { return };
         let stage = Stage::set(world, platform).await;
-        let service = world.service_token("order-service").await;
+        // The one that is let in everywhere.
+        let service = world.service_token("notification-service").await;
         let long = "x".repeat(3000);
         let ids = [
             "x",
@@ -1013,6 +1049,8 @@ const QUERIES: &[(&str, &str, &[&str])] = &[
     ("/api/payment/records", "page", &["0", "-1", "x", "%00"]),
     ("/api/payment/records", "page_size", &["0", "101", "x"]),
     ("/api/payment/records", "status", &["x", "5", "paid", "SUCCESS", "%FF"]),
+    ("/api/v1/user/message", "page", &["0", "x"]),
+    ("/api/v1/user/message", "page_size", &["0", "101"]),
     ("/api/payment/callback/alipay", "out_trade_no", &["x", "%00"]),
 ];
 

@@ -1,6 +1,7 @@
 //! What tests see of the platform's inside: who was invoked, what was written, who administers.
 
 use cfmp::Platform;
+use cfmp::recording::Call;
 use cfmp::template::model::Route;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -107,4 +108,12 @@ pub fn sample_event(binary: &str) -> Value {
     let file = cfmp::root().join(format!("events/{binary}.json"));
     let text = std::fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+/// The calls that `function` made since `moment`.
+pub fn calls(platform: &Platform, function: &str, moment: Moment) -> Vec<Call> {
+    let calls = platform
+        .recording()
+        .calls(|call| call.sequence > moment.calls && call.entry.function == function);
+    calls.into_iter().map(|call| call.entry).collect()
 }

@@ -92,14 +92,14 @@ pub async fn ledger(platform: &Platform, payment: &Value) -> Vec<(String, i64)> 
 }
 
 /// The sandbox provider's own hand: signs what it would sign, and what it would not.
-struct Hand<'a> {
+pub struct Hand<'a> {
     world: &'a World,
     platform: &'a Platform,
     key: hmac::Key,
 }
 
 impl<'a> Hand<'a> {
-    fn of(world: &'a World, platform: &'a Platform) -> Self {
+    pub fn of(world: &'a World, platform: &'a Platform) -> Self {
         let secret = platform.aws().secrets().value("SandboxProviderSecret").unwrap();
         let seed: Seed = secret.parse().unwrap();
         let key = seed.keys("sandbox-provider").unwrap()[0];
@@ -116,7 +116,7 @@ impl<'a> Hand<'a> {
     }
 
     /// The notification that a payment succeeded.
-    fn success(&self, payment: &Value) -> Value {
+    pub fn success(&self, payment: &Value) -> Value {
         json!({
             "merchant": "cfmp", "out_trade_no": text(&payment["payment_uuid"]).replace('-', ""), "trade_no": "SB1",
             "trade_status": "TRADE_SUCCESS", "amount": 1990, "currency": "CNY", "paid_at": self.platform.clock().now_ms(),
@@ -124,7 +124,7 @@ impl<'a> Hand<'a> {
     }
 
     /// Sends a signed notification.
-    async fn notifies(&self, body: &Value) -> Answer {
+    pub async fn notifies(&self, body: &Value) -> Answer {
         let timestamp = self.platform.clock().now_ms().to_string();
         let signature = self.sign(&["sandbox-notification", &timestamp, &body.to_string()]);
         self.posts(body, &timestamp, &signature).await

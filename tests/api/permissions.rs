@@ -16,12 +16,20 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Function, action, logical id of the resource, and why nothing here uses it.
-const UNUSED: &[(&str, &str, &str, &str)] = &[(
-    "CaptchaFunction",
-    "dynamodb:DeleteItem",
-    "CaptchasTable",
-    "a captcha is withdrawn when its mail can not be sent: users.rs, on a platform of its own",
-)];
+const UNUSED: &[(&str, &str, &str, &str)] = &[
+    (
+        "CaptchaFunction",
+        "dynamodb:DeleteItem",
+        "CaptchasTable",
+        "a captcha is withdrawn when its mail can not be sent: users.rs, on a platform of its own",
+    ),
+    (
+        "MailPeopleFunction",
+        "dynamodb:DeleteItem",
+        "InboxesTable",
+        "a mail is given back when it can not be sent: notifications.rs, on a platform of its own",
+    ),
+];
 
 /// Everything happens to these.
 struct Flows<'a> {
@@ -341,7 +349,25 @@ impl Flows<'_> {
             .ask("PATCH", &format!("/api/notifications/{id}/read/"))
             .expect(200)
             .await;
-        self.buyer.get("/api/notifications/unread-count/").expect(200).await;
+        for path in [
+            "/api/notifications/unread-count/",
+            "/api/v1/user/message/",
+            "/api/notifications/preferences/",
+            &format!("/api/notifications/{id}/"),
+            &format!("/api/notifications/detail/{id}/"),
+        ] {
+            self.buyer.get(path).expect(200).await;
+        }
+        self.buyer.ask("POST", "/api/notifications/read-all/").expect(200).await;
+        self.buyer
+            .ask("PUT", "/api/notifications/preferences/")
+            .json(&json!({"promotion": {"push": false}}))
+            .expect(200)
+            .await;
+        self.buyer
+            .ask("DELETE", &format!("/api/notifications/{id}/"))
+            .expect(200)
+            .await;
     }
 
     async fn security(&self) {

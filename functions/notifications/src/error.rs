@@ -2,8 +2,11 @@
 
 use event_function::EventError;
 use http_function::{Problem, StatusCode};
+use mail::MailError;
 use service_client::CallError;
 use tables::TableError;
+
+use crate::preferences::TransactionsStay;
 
 /// A refusal or failure of NotificationService.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +20,15 @@ pub enum NotificationError {
     /// The Idempotency-Key was used for another notification of this user.
     #[error("the Idempotency-Key was used for another request")]
     KeyReused,
+    /// What becomes of money can not be hidden from the list.
+    #[error(transparent)]
+    TransactionsStay(#[from] TransactionsStay),
+    /// Words could not be put on paper.
+    #[error("a text could not be written: {0}")]
+    Words(#[from] askama::Error),
+    /// A mail was not sent.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// A request that does not parse, or comes from the wrong kind of caller.
     #[error("refused")]
     Call(Problem),
@@ -46,6 +58,14 @@ impl From<NotificationError> for Problem {
                 "idempotency-key-reused",
                 "This Idempotency-Key was used for another request. Use a new one.",
             ),
+            NotificationError::TransactionsStay(error) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "transaction-notifications-stay",
+                "Notifications about your orders, payments and refunds stay in the list; turn off push or e-mail instead.",
+            )
+            .field("transaction.in_app", error.to_string()),
+            NotificationError::Words(error) => Self::internal(error),
+            NotificationError::Mail(error) => Self::unavailable(error),
             NotificationError::Call(problem) => problem,
             NotificationError::Table(error) => error.into(),
             NotificationError::Service(error) => error.into(),
@@ -58,6 +78,7 @@ impl From<NotificationError> for EventError {
         match error {
             NotificationError::Table(error) => error.into(),
             NotificationError::Service(error) => error.into(),
+            NotificationError::Mail(error) => Self::again(error),
             other => Self::never(other),
         }
     }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use contracts::NotificationKind;
-use kernel::{NotificationId, Text, Timestamp, UserId};
+use kernel::{NotificationId, Text, Timestamp, UserId, derived_uuid};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 /// Headline: 1 to 100 characters.
 pub type Title = Text<1, 100>;
@@ -54,6 +55,49 @@ impl Kind {
             Self::System => "system",
             Self::Promotion => "promotion",
         }
+    }
+}
+
+/// Bits of a UUID below its first hexadecimal digit, which is the kind.
+const BELOW_KIND: u32 = 124;
+/// Milliseconds since 1970 take 44 bits, until the year 2527.
+const MILLIS: u64 = (1 << 44) - 1;
+
+/// The id of what somebody is told at `at` for the reason that `cause` names: always the same for the same cause, and in
+/// the order of time among those of one kind, so that a table sorted by it is a list.
+///
+/// It is a UUID of version 8: the first hexadecimal digit is the kind, the next eleven are milliseconds, the rest comes from
+/// the cause.
+#[must_use]
+pub fn id_of(kind: Kind, at: Timestamp, cause: &[&str]) -> NotificationId {
+    let millis = u64::try_from(at.millis()).unwrap_or(0) & MILLIS;
+    let front = (u128::from(kind.number()) << BELOW_KIND) | (u128::from(millis) << 80);
+    let rest = derived_uuid("notification", cause).as_u128() & ((1 << 80) - 1);
+    uuid::Builder::from_custom_bytes((front | rest).to_be_bytes())
+        .into_uuid()
+        .into()
+}
+
+/// Where a notification stands among those of its user: later ones, whatever their kind, have a higher place.
+#[must_use]
+pub fn place(id: NotificationId) -> u128 {
+    id.uuid().as_u128() & ((1 << BELOW_KIND) - 1)
+}
+
+impl Kind {
+    /// The kind of the notification with this id. `None`: no notification has such an id.
+    #[must_use]
+    pub fn of(id: NotificationId) -> Option<Self> {
+        let digit = id.uuid().as_bytes().first().map(|byte| byte >> 4);
+        Self::ALL.into_iter().find(|kind| Some(kind.number()) == digit)
+    }
+
+    /// The lowest and the highest id that a notification of this kind can have.
+    #[must_use]
+    pub fn ids(self) -> (NotificationId, NotificationId) {
+        let low = u128::from(self.number()) << BELOW_KIND;
+        let high = low | ((1 << BELOW_KIND) - 1);
+        (Uuid::from_u128(low).into(), Uuid::from_u128(high).into())
     }
 }
 
@@ -150,8 +194,12 @@ pub struct Notification {
     pub message: Message,
     /// When it came about.
     pub created_at: Timestamp,
-    /// When he read it, if he did.
+    /// When he read it by itself, if he did; [`Inbox::shown`](crate::inbox::Inbox::shown) adds when he read everything.
     pub read_at: Option<Timestamp>,
+    /// How often he had read everything of this kind before.
+    pub era: u32,
+    /// Whether his open browsers are told at once.
+    pub push: bool,
 }
 
 impl Notification {
@@ -164,16 +212,9 @@ impl Notification {
             message,
             created_at,
             read_at: None,
+            era: 0,
+            push: true,
         }
-    }
-
-    /// The notification once its user has read it. `None`: he had read it before, and that is the time that counts.
-    #[must_use]
-    pub fn read(&self, now: Timestamp) -> Option<Self> {
-        self.read_at.is_none().then(|| Self {
-            read_at: Some(now),
-            ..self.clone()
-        })
     }
 }
 
@@ -204,19 +245,27 @@ mod tests {
     }
 
     #[test]
-    fn reading_twice_is_reading_once() {
-        let message = Message {
-            kind: Kind::System,
-            title: "t".into(),
-            content: "c".into(),
-            related_id: None,
-            related_data: None,
-        };
+    fn ids_tell_kind_and_time_and_come_from_their_cause() {
         let at = Timestamp::from_millis;
-        let unread = Notification::new(NotificationId::random(), UserId::random(), message, at(1));
-        let read = unread.read(at(2)).unwrap();
-        assert_eq!((unread.read_at, read.read_at), (None, Some(at(2))));
-        assert_eq!(read.read(at(3)), None);
+        for kind in Kind::ALL {
+            let id = id_of(kind, at(1_767_225_600_123), &["event", "user"]);
+            assert_eq!(id, id_of(kind, at(1_767_225_600_123), &["event", "user"]));
+            assert_eq!(Kind::of(id), Some(kind));
+            let (low, high) = kind.ids();
+            assert!(low <= id && id <= high, "{low} {id} {high}");
+            let text = id.to_string();
+            assert_eq!(
+                i64::from_str_radix(&text.replace('-', "")[1..12], 16),
+                Ok(1_767_225_600_123)
+            );
+            assert_eq!((&text[14..15], id.uuid().get_variant()), ("8", uuid::Variant::RFC4122));
+            assert!(low.to_string() <= text && text <= high.to_string(), "as text as well");
+            let later = id_of(kind, at(1_767_225_600_124), &["a"]);
+            assert!(id < later && place(id) < place(id_of(Kind::Transaction, at(1_767_225_600_124), &["b"])));
+            assert_ne!(id, id_of(kind, at(1_767_225_600_123), &["event", "another"]));
+        }
+        assert_eq!(Kind::of("f0000000-0000-0000-0000-000000000000".parse().unwrap()), None);
+        assert_eq!(Kind::of(id_of(Kind::System, at(i64::MIN), &["x"])), Some(Kind::System));
     }
 
     #[test]

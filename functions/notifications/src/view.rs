@@ -1,11 +1,12 @@
 //! The JSON that leaves.
 
-use kernel::{NotificationId, UserId, Zone};
+use http_function::Call;
+use kernel::{NotificationId, Page, UserId, Zone};
 use serde::Serialize;
-use serde_json::{Value, json};
 
-use crate::inbox::Unread;
+use crate::inbox::Inbox;
 use crate::notification::{Kind, Notification, RelatedData};
+use crate::preferences::{Channels, Preferences};
 
 /// A notification, as its user sees it.
 #[derive(Debug, Serialize)]
@@ -35,6 +36,8 @@ impl NotificationView {
             message,
             created_at,
             read_at,
+            era: _,
+            push: _,
         } = notification;
         Self {
             id,
@@ -61,30 +64,155 @@ fn display(kind: Kind) -> &'static str {
     }
 }
 
-/// How much is unread: `unread_count` of the kind asked for, or of all; `data` of all in any case.
-#[must_use]
-pub fn unread(unread: &Unread, asked: Option<Kind>) -> Value {
-    json!({
-        "code": 200,
-        "message": "查询成功",
-        "unread_count": asked.map_or_else(|| unread.total(), |kind| unread.of(kind)),
-        "data": {
-            "total_unread": unread.total(),
-            "by_type": {
-                "transaction": unread.of(Kind::Transaction),
-                "system": unread.of(Kind::System),
-                "promotion": unread.of(Kind::Promotion),
+/// How much is unread.
+#[derive(Debug, Serialize)]
+pub struct UnreadView {
+    code: u16,
+    message: &'static str,
+    unread_count: u64,
+    data: UnreadDataView,
+}
+
+/// How much is unread, of each kind.
+#[derive(Debug, Serialize)]
+pub struct UnreadDataView {
+    total_unread: u64,
+    by_type: UnreadByKindView,
+}
+
+/// How much is unread of each kind.
+#[derive(Debug, Serialize)]
+pub struct UnreadByKindView {
+    transaction: u64,
+    system: u64,
+    promotion: u64,
+}
+
+impl UnreadView {
+    /// `unread_count` of the kind asked for, or of all; `data` of all in any case.
+    #[must_use]
+    pub fn of(inbox: &Inbox, asked: Option<Kind>) -> Self {
+        let of_kind = |kind| inbox.tally(kind).unread;
+        Self {
+            code: 200,
+            message: "查询成功",
+            unread_count: asked.map_or_else(|| inbox.unread(), of_kind),
+            data: UnreadDataView {
+                total_unread: inbox.unread(),
+                by_type: UnreadByKindView {
+                    transaction: of_kind(Kind::Transaction),
+                    system: of_kind(Kind::System),
+                    promotion: of_kind(Kind::Promotion),
+                },
             },
-        },
-    })
+        }
+    }
+}
+
+/// What became of reading everything.
+#[derive(Debug, Serialize)]
+pub struct ReadAllView {
+    updated_count: u64,
+    unread_count: u64,
+}
+
+impl ReadAllView {
+    /// So many were unread; what of other kinds is unread still.
+    #[must_use]
+    pub fn of(updated: u64, inbox: &Inbox) -> Self {
+        Self {
+            updated_count: updated,
+            unread_count: inbox.unread(),
+        }
+    }
+}
+
+/// What was told, in the shape of its own that the page of messages reads.
+#[derive(Debug, Serialize)]
+pub struct MessagesView {
+    links: LinksView,
+    count: usize,
+    total_pages: usize,
+    current_page: u32,
+    results: Vec<MessageView>,
+}
+
+/// The neighbours of a page, where there are any.
+#[derive(Debug, Serialize)]
+pub struct LinksView {
+    next: Option<String>,
+    previous: Option<String>,
+}
+
+/// A notification on the page of messages.
+#[derive(Debug, Serialize)]
+pub struct MessageView {
+    message_id: NotificationId,
+    title: String,
+    content: String,
+    created_at: String,
+}
+
+impl MessagesView {
+    /// A page of what was told.
+    #[must_use]
+    pub fn of(page: Page<Notification>, call: &Call) -> Self {
+        let url = |number| call.url_of_page(number);
+        let message = |notification: Notification| MessageView {
+            message_id: notification.id,
+            title: notification.message.title,
+            content: notification.message.content,
+            created_at: call.zone().show(notification.created_at),
+        };
+        Self {
+            links: LinksView {
+                next: page.next().map(url),
+                previous: page.previous().map(url),
+            },
+            count: page.count,
+            total_pages: page.total_pages(),
+            current_page: page.request.number(),
+            results: page.entries.into_iter().map(message).collect(),
+        }
+    }
+}
+
+/// What somebody wants to be told, and how.
+#[derive(Debug, Serialize)]
+pub struct PreferencesView {
+    transaction: ChannelsView,
+    system: ChannelsView,
+    promotion: ChannelsView,
+}
+
+/// How somebody is told things of one kind.
+#[derive(Debug, Serialize)]
+pub struct ChannelsView {
+    in_app: bool,
+    push: bool,
+    email: bool,
+}
+
+impl PreferencesView {
+    /// The preferences as they are.
+    #[must_use]
+    pub fn of(preferences: Preferences) -> Self {
+        let channels = |Channels { in_app, push, email }| ChannelsView { in_app, push, email };
+        Self {
+            transaction: channels(preferences.transaction),
+            system: channels(preferences.system),
+            promotion: channels(preferences.promotion),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use kernel::Timestamp;
+    use serde_json::json;
 
     use super::*;
-    use crate::notification::Message;
+    use crate::notification::{Message, id_of};
 
     #[test]
     fn a_notification_has_every_member_of_the_contract() {
@@ -116,14 +244,18 @@ mod tests {
 
     #[test]
     fn a_count_of_one_kind_still_tells_the_others() {
-        let shown = super::unread(
-            &Unread::count([Kind::System, Kind::Transaction, Kind::System]),
-            Some(Kind::System),
-        );
-        assert_eq!(shown["unread_count"], 2);
+        let mut inbox = Inbox::new(UserId::random());
+        for (n, kind) in [Kind::System, Kind::Transaction, Kind::System].into_iter().enumerate() {
+            let id = id_of(kind, Timestamp::from_millis(1), &[&n.to_string()]);
+            inbox = inbox.counting(id, kind).0;
+        }
+        let shown = serde_json::to_value(UnreadView::of(&inbox, Some(Kind::System))).unwrap();
         assert_eq!(
-            shown["data"],
-            json!({"total_unread": 3, "by_type": {"transaction": 1, "system": 2, "promotion": 0}})
+            shown,
+            json!({
+                "code": 200, "message": "查询成功", "unread_count": 2,
+                "data": {"total_unread": 3, "by_type": {"transaction": 1, "system": 2, "promotion": 0}},
+            })
         );
     }
 }

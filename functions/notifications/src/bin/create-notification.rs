@@ -1,21 +1,22 @@
 //! `POST /api/notifications` and `POST /api/internal/notifications/create`: a service has somebody told something.
 //!
 //! With an `Idempotency-Key`, asking again makes no second notification; a key belongs to the asking service and the user
-//! told. Without one, each call makes a new notification.
+//! told. Without one, each call makes a new notification. Who does not want to be told such things is not.
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
 use http_function::{Call, Reply};
-use kernel::{NotificationId, UserId};
+use kernel::{UserId, derived_uuid};
 use notifications::error::NotificationError;
-use notifications::notification::{Content, Kind, Message, Notification, RelatedData, RelatedId, Title};
-use notifications::recipient;
-use notifications::table::{AddNotifications, Added};
+use notifications::notification::{Content, Kind, Message, Notification, RelatedData, RelatedId, Title, id_of};
+use notifications::recipient::Recipients;
+use notifications::table::{AddNotifications, Requested};
 use notifications::view::NotificationView;
 use serde::Deserialize;
 use service_client::Services;
+use uuid::Uuid;
 
 fn main() -> ExitCode {
     http_function::open(Office::from_env, create_notification)
@@ -23,14 +24,14 @@ fn main() -> ExitCode {
 
 struct Office {
     notifications: AddNotifications,
-    services: Services,
+    recipients: Recipients,
 }
 
 impl Office {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
         Ok(Self {
             notifications: AddNotifications::from_env(&cloud)?,
-            services: Services::from_env(&cloud).await?,
+            recipients: Recipients::new(Services::from_env(&cloud).await?),
         })
     }
 }
@@ -53,14 +54,11 @@ async fn create_notification(office: Arc<Office>, call: Call) -> Result<Reply, N
     let (user, key) = (request.user_uuid, call.idempotency_key()?);
 
     // 2. Verify that the user exists (UserService).
-    if !recipient::exists(&office.services, user).await? {
+    if !office.recipients.exists(user).await? {
         return Err(NotificationError::UserNotFound);
     }
 
     // 3. Create the notification.
-    let id = key.map_or_else(NotificationId::random, |key| {
-        NotificationId::derived(&[service.as_str(), &user.to_string(), key.as_str()])
-    });
     let message = Message {
         kind: request.kind,
         title: request.title.into_string(),
@@ -68,14 +66,15 @@ async fn create_notification(office: Arc<Office>, call: Call) -> Result<Reply, N
         related_id: request.related_id.map(RelatedId::into_string),
         related_data: request.related_data,
     };
+    let id = id_of(message.kind, call.now(), &[&Uuid::new_v4().to_string()]);
     let new = Notification::new(id, user, message, call.now());
-    let notification = match office.notifications.add(&new).await? {
-        Added::Now => new,
-        Added::Before => match office.notifications.find(user, id).await? {
-            Some(earlier) if earlier.message == new.message => earlier,
-            Some(_) => return Err(NotificationError::KeyReused),
-            None => return Err(NotificationError::NotFound),
-        },
+    let name = key.map(|key| derived_uuid("request", &[service.as_str(), key.as_str()]).to_string());
+    let notification = match office.notifications.add(&new, name.as_deref()).await? {
+        Requested::Now(new) => new,
+        Requested::Before(Some(earlier)) if earlier.message == new.message => earlier,
+        Requested::Before(Some(_)) => return Err(NotificationError::KeyReused),
+        Requested::Before(None) => return Err(NotificationError::NotFound),
+        Requested::Unwanted => return Ok(Reply::ok("用户已关闭此类通知", None::<NotificationView>)?),
     };
 
     Ok(Reply::created(

@@ -1,7 +1,7 @@
 //! `GET /api/notifications`: what the caller was told, newest first, and how much of it he has not read.
 //!
-//! Filters: `type` (number or word), `read` (true or false), `unread_only`. One read of the index `by-created`, which
-//! holds just what filters and counts need, and one batch for the page.
+//! Filters: `type` (number or word), `read` (true or false), `unread_only`. One read of the inbox, which holds the counts,
+//! and one query per kind of notification that has something to show.
 
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use http_function::{Call, Reply};
 use notifications::error::NotificationError;
-use notifications::inbox::{Filter, Unread};
+use notifications::inbox::Filter;
 use notifications::table::ReadNotifications;
 use notifications::view::NotificationView;
 use serde_json::json;
@@ -32,20 +32,19 @@ async fn list_notifications(notifications: Arc<ReadNotifications>, call: Call) -
             .is_some_and(|Flag(flag)| flag),
     };
 
-    let entries = notifications.entries(user).await?;
-    let unread = Unread::count(entries.iter().filter(|entry| !entry.is_read).map(|entry| entry.kind));
-    let ids = request.cut(filter.among(entries));
-    let page = notifications.find_all(user, &ids.entries).await?;
+    let inbox = notifications.inbox(user).await?;
+    let page = notifications.page(&inbox, &filter, request).await?;
 
     let shown = page
-        .into_iter()
-        .map(|notification| NotificationView::of(notification, call.zone()))
+        .entries
+        .iter()
+        .map(|notification| NotificationView::of(notification.clone(), call.zone()))
         .collect();
-    let unread_count = ("unread_count", json!(unread.total()));
+    let unread_count = ("unread_count", json!(inbox.unread()));
     Ok(Reply::list_with(
         &call,
         "查询成功",
-        &ids.with_entries(shown),
+        &page.with_entries(shown),
         &[unread_count],
     )?)
 }

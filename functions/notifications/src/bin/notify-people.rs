@@ -10,8 +10,10 @@ use event_function::Delivery;
 use kernel::Zone;
 use notifications::error::NotificationError;
 use notifications::news::News;
-use notifications::table::{AddNotifications, Added};
-use notifications::{recipient, wording};
+use notifications::recipient::Recipients;
+use notifications::table::{Added, DeliverNotifications};
+use notifications::wording::What;
+use notifications::{orders, wording};
 use service_client::Services;
 
 fn main() -> ExitCode {
@@ -19,16 +21,19 @@ fn main() -> ExitCode {
 }
 
 struct Office {
-    notifications: AddNotifications,
+    notifications: DeliverNotifications,
     services: Services,
+    recipients: Recipients,
     zone: Zone,
 }
 
 impl Office {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
+        let services = Services::from_env(&cloud).await?;
         Ok(Self {
-            notifications: AddNotifications::from_env(&cloud)?,
-            services: Services::from_env(&cloud).await?,
+            notifications: DeliverNotifications::from_env(&cloud)?,
+            recipients: Recipients::new(services.clone()),
+            services,
             zone: cloud.settings().parsed("DISPLAY_UTC_OFFSET")?,
         })
     }
@@ -36,17 +41,25 @@ impl Office {
 
 async fn notify_people(office: Arc<Office>, delivery: Delivery<News>) -> Result<(), NotificationError> {
     let news = delivery.event;
-    // Buyers and sellers have shown their tokens when they traded; whom a request names nobody has seen yet.
-    let named_only = matches!(news.event, News::Request(_));
-    for notification in wording::notifications(&news, office.zone) {
-        let user = notification.user;
-        if named_only && !recipient::exists(&office.services, user).await? {
-            tracing::warn!(event_id = %news.event_id, %user, "nobody is there to be notified");
-            continue;
-        }
-        match office.notifications.add(&notification).await? {
-            Added::Now => {}
+    let order = match wording::order_to_look_up(&news.event) {
+        Some(order) => orders::find(&office.services, order).await?,
+        None => None,
+    };
+    for telling in wording::tellings(&news, order.as_ref(), office.zone) {
+        let user = telling.to;
+        let language = match (office.recipients.language(user, delivery.now).await?, &telling.what) {
+            (Some(language), _) => language,
+            // Buyers and sellers have shown their tokens when they traded; whom a request names nobody has seen yet.
+            (None, What::Notice(_)) => Default::default(),
+            (None, What::Given(_)) => {
+                tracing::warn!(event_id = %news.event_id, %user, "nobody is there to be notified");
+                continue;
+            }
+        };
+        match office.notifications.add(&telling.notification(language)?).await? {
+            Added::Now(_) => {}
             Added::Before => tracing::info!(event_id = %news.event_id, %user, "was notified before"),
+            Added::Unwanted => tracing::info!(event_id = %news.event_id, %user, "does not want to be notified"),
         }
     }
     Ok(())

@@ -1,0 +1,33 @@
+//! `GET` and `PUT /api/notifications/preferences`: what the caller wants to be told, and how.
+//!
+//! What a `PUT` does not name stays. What becomes of his money stays in the list whatever he wants.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use http_function::{Call, Reply};
+use notifications::error::NotificationError;
+use notifications::preferences::Wish;
+use notifications::table::ChangeInboxes;
+use notifications::view::PreferencesView;
+
+fn main() -> ExitCode {
+    http_function::open(ChangeInboxes::from_env, notification_preferences)
+}
+
+async fn notification_preferences(inboxes: Arc<ChangeInboxes>, call: Call) -> Result<Reply, NotificationError> {
+    let user = call.user()?.id;
+    if !call.changes_something() {
+        let preferences = inboxes.find(user).await?.preferences;
+        return Ok(Reply::ok("查询成功", PreferencesView::of(preferences))?);
+    }
+    let wish: Wish = call.json()?;
+    let (inbox, ()) = inboxes
+        .change::<_, NotificationError>(user, |inbox| {
+            let granted = inbox.preferences.granting(wish)?;
+            let next = (granted != inbox.preferences).then(|| inbox.preferring(granted));
+            Ok((next, ()))
+        })
+        .await?;
+    Ok(Reply::ok("通知设置已保存", PreferencesView::of(inbox.preferences))?)
+}
