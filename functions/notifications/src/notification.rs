@@ -1,5 +1,6 @@
 //! A notification: something that one person is told, and reads once. Pure.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,6 +8,9 @@ use contracts::NotificationKind;
 use kernel::{NotificationId, Text, Timestamp, UserId, derived_uuid};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value};
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 /// Headline: 1 to 100 characters.
@@ -141,8 +145,31 @@ impl<'de> Deserialize<'de> for Kind {
     }
 }
 
+impl PartialSchema for Kind {
+    fn schema() -> RefOr<Schema> {
+        let numbers = ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .enum_values(Some(Self::ALL.map(Self::number)));
+        let words = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(Self::ALL.map(Self::word)));
+        let either = OneOfBuilder::new()
+            .item(numbers)
+            .item(words)
+            .description(Some("0 or transaction, 1 or system, 2 or promotion"));
+        RefOr::T(either.build().into())
+    }
+}
+
+impl ToSchema for Kind {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("NotificationKind")
+    }
+}
+
 /// Facts for programs that come with a notification: a JSON object of at most [`RelatedData::MAX_BYTES`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(value_type = Object)]
 #[serde(try_from = "Map<String, Value>")]
 pub struct RelatedData(Map<String, Value>);
 

@@ -1,6 +1,7 @@
 //! What somebody wants to be told, and how. Pure.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::notification::Kind;
 
@@ -45,7 +46,7 @@ pub struct Preferences {
 pub struct TransactionsStay;
 
 /// What somebody changes of the channels of one kind; what he does not name stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
 pub struct ChannelsWish {
     in_app: Option<bool>,
     push: Option<bool>,
@@ -53,7 +54,8 @@ pub struct ChannelsWish {
 }
 
 /// What somebody changes of his preferences; what he does not name stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[schema(as = PreferencesWish)]
 pub struct Wish {
     transaction: Option<ChannelsWish>,
     system: Option<ChannelsWish>,

@@ -3,26 +3,33 @@
 use http_function::Call;
 use kernel::{NotificationId, Page, UserId, Zone};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::inbox::Inbox;
 use crate::notification::{Kind, Notification, RelatedData};
 use crate::preferences::{Channels, Preferences};
 
 /// A notification, as its user sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct NotificationView {
     id: NotificationId,
     notification_uuid: NotificationId,
     user_uuid: UserId,
+    /// 0 transaction, 1 system, 2 promotion.
     #[serde(rename = "type")]
+    #[schema(minimum = 0, maximum = 2)]
     kind: u8,
     type_display: &'static str,
     title: String,
     content: String,
     read: bool,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(required, format = DateTime)]
     read_at: Option<String>,
+    #[schema(required)]
     related_id: Option<String>,
+    #[schema(required)]
     related_data: Option<RelatedData>,
 }
 
@@ -65,7 +72,7 @@ fn display(kind: Kind) -> &'static str {
 }
 
 /// How much is unread.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UnreadView {
     code: u16,
     message: &'static str,
@@ -74,14 +81,14 @@ pub struct UnreadView {
 }
 
 /// How much is unread, of each kind.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UnreadDataView {
     total_unread: u64,
     by_type: UnreadByKindView,
 }
 
 /// How much is unread of each kind.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct UnreadByKindView {
     transaction: u64,
     system: u64,
@@ -110,7 +117,7 @@ impl UnreadView {
 }
 
 /// What became of reading everything.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ReadAllView {
     updated_count: u64,
     unread_count: u64,
@@ -128,9 +135,9 @@ impl ReadAllView {
 }
 
 /// What was told, in the shape of its own that the page of messages reads.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct MessagesView {
-    links: LinksView,
+    links: MessageLinksView,
     count: usize,
     total_pages: usize,
     current_page: u32,
@@ -138,18 +145,21 @@ pub struct MessagesView {
 }
 
 /// The neighbours of a page, where there are any.
-#[derive(Debug, Serialize)]
-pub struct LinksView {
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MessageLinksView {
+    #[schema(required)]
     next: Option<String>,
+    #[schema(required)]
     previous: Option<String>,
 }
 
 /// A notification on the page of messages.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct MessageView {
     message_id: NotificationId,
     title: String,
     content: String,
+    #[schema(format = DateTime)]
     created_at: String,
 }
 
@@ -165,7 +175,7 @@ impl MessagesView {
             created_at: call.zone().show(notification.created_at),
         };
         Self {
-            links: LinksView {
+            links: MessageLinksView {
                 next: page.next().map(url),
                 previous: page.previous().map(url),
             },
@@ -178,7 +188,7 @@ impl MessagesView {
 }
 
 /// What somebody wants to be told, and how.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct PreferencesView {
     transaction: ChannelsView,
     system: ChannelsView,
@@ -186,7 +196,7 @@ pub struct PreferencesView {
 }
 
 /// How somebody is told things of one kind.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ChannelsView {
     in_app: bool,
     push: bool,

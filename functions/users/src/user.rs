@@ -6,6 +6,7 @@ use std::str::FromStr;
 use kernel::{Timestamp, UserId};
 use keys::Privilege;
 use serde::{Deserialize, Deserializer, Serialize, de};
+use utoipa::ToSchema;
 
 use crate::UserError;
 use crate::address::SealedAddress;
@@ -29,7 +30,7 @@ pub enum UsernameError {
 }
 
 /// In which language somebody is written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Language {
     /// Chinese.

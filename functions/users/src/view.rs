@@ -42,7 +42,7 @@ pub struct OwnView {
 }
 
 /// How services reach a user.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ContactView {
     email: String,
     language: Language,

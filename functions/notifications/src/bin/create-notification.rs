@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use kernel::{UserId, derived_uuid};
 use notifications::error::NotificationError;
 use notifications::notification::{Content, Kind, Message, Notification, RelatedData, RelatedId, Title, id_of};
@@ -16,10 +16,32 @@ use notifications::table::{AddNotifications, Requested};
 use notifications::view::NotificationView;
 use serde::Deserialize;
 use service_client::Services;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 fn main() -> ExitCode {
-    http_function::open(Office::from_env, create_notification)
+    http_function::open_described(Office::from_env, create_notification, describe)
+}
+
+fn describe(api: &mut Api) {
+    for path in ["/api/notifications", "/api/internal/notifications/create"] {
+        api.add(
+            operation([Method::POST], path, "Have somebody told something")
+                .details(
+                    "Told, mailed or pushed as the user prefers; who does not want such notifications is not told.",
+                )
+                .for_services()
+                .idempotent()
+                .body::<NewNotification>()
+                .created::<NotificationView>("The notification")
+                .ok::<Option<NotificationView>>("The user does not want such notifications; nothing was created")
+                .refuses(StatusCode::NOT_FOUND, "`user-not-found`: there is no such user.")
+                .refuses(
+                    StatusCode::CONFLICT,
+                    "`idempotency-key-reused`: the key was used for another notification.",
+                ),
+        );
+    }
 }
 
 struct Office {
@@ -36,8 +58,8 @@ impl Office {
     }
 }
 
-#[derive(Deserialize)]
-struct Request {
+#[derive(Deserialize, ToSchema)]
+struct NewNotification {
     user_uuid: UserId,
     #[serde(rename = "type")]
     kind: Kind,
@@ -50,7 +72,7 @@ struct Request {
 async fn create_notification(office: Arc<Office>, call: Call) -> Result<Reply, NotificationError> {
     // 1. Who asks, for what.
     let service = call.service()?;
-    let request: Request = call.json()?;
+    let request: NewNotification = call.json()?;
     let (user, key) = (request.user_uuid, call.idempotency_key()?);
 
     // 2. Verify that the user exists (UserService).

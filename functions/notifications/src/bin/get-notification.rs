@@ -3,13 +3,29 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
+use kernel::NotificationId;
 use notifications::error::NotificationError;
 use notifications::table::ReadNotification;
 use notifications::view::NotificationView;
 
 fn main() -> ExitCode {
-    http_function::open(ReadNotification::from_env, get_notification)
+    http_function::open_described(ReadNotification::from_env, get_notification, describe)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation(
+            [Method::GET],
+            "/api/notifications/{notification_id}",
+            "One of the caller's notifications",
+        )
+        .details("Looking at it does not mark it read.")
+        .for_users()
+        .path::<NotificationId>("notification_id", "The notification")
+        .ok::<NotificationView>("The notification")
+        .refuses(StatusCode::NOT_FOUND, "`not-found`: no such notification of yours."),
+    );
 }
 
 async fn get_notification(notifications: Arc<ReadNotification>, call: Call) -> Result<Reply, NotificationError> {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use http_function::{Call, Reply, StatusCode};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use notifications::error::NotificationError;
 use notifications::inbox::Filter;
 use notifications::table::ReadNotifications;
@@ -13,7 +13,20 @@ use notifications::view::MessagesView;
 const PAGE_SIZE: u32 = 10;
 
 fn main() -> ExitCode {
-    http_function::open(ReadNotifications::from_env, list_messages)
+    http_function::open_described(ReadNotifications::from_env, list_messages, describe)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation(
+            [Method::GET],
+            "/api/v1/user/message",
+            "What the caller was told, for the page of messages",
+        )
+        .for_users()
+        .paged(PAGE_SIZE)
+        .bare::<MessagesView>(StatusCode::OK, "A page, newest first"),
+    );
 }
 
 async fn list_messages(notifications: Arc<ReadNotifications>, call: Call) -> Result<Reply, NotificationError> {

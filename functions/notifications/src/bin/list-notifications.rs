@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, operation};
 use notifications::error::NotificationError;
 use notifications::inbox::Filter;
+use notifications::notification::Kind;
 use notifications::table::ReadNotifications;
 use notifications::view::NotificationView;
 use serde_json::json;
@@ -18,7 +19,26 @@ use serde_json::json;
 const PAGE_SIZE: u32 = 10;
 
 fn main() -> ExitCode {
-    http_function::open(ReadNotifications::from_env, list_notifications)
+    http_function::open_described(ReadNotifications::from_env, list_notifications, describe)
+}
+
+fn describe(api: &mut Api) {
+    api.add(
+        operation(
+            [Method::GET],
+            "/api/notifications",
+            "What the caller was told, newest first",
+        )
+        .for_users()
+        .query::<Kind>("type", "Only of this kind")
+        .query::<bool>("read", "Only read ones, or only unread ones")
+        .query::<bool>("unread_only", "Only unread ones, whatever `read` says")
+        .paged(PAGE_SIZE)
+        .list_with::<NotificationView, 1>(
+            "A page, and how much of everything is unread",
+            [("unread_count", <u64 as utoipa::PartialSchema>::schema())],
+        ),
+    );
 }
 
 async fn list_notifications(notifications: Arc<ReadNotifications>, call: Call) -> Result<Reply, NotificationError> {

@@ -5,14 +5,35 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use notifications::error::NotificationError;
 use notifications::preferences::Wish;
 use notifications::table::ChangeInboxes;
 use notifications::view::PreferencesView;
 
 fn main() -> ExitCode {
-    http_function::open(ChangeInboxes::from_env, notification_preferences)
+    http_function::open_described(ChangeInboxes::from_env, notification_preferences, describe)
+}
+
+fn describe(api: &mut Api) {
+    let path = "/api/notifications/preferences";
+    api.add(
+        operation([Method::GET], path, "What the caller wants to be told, and how")
+            .for_users()
+            .ok::<PreferencesView>("The preferences"),
+    );
+    api.add(
+        operation([Method::PUT], path, "Change what one wants to be told")
+            .details("What is not named stays.")
+            .for_users()
+            .body::<Wish>()
+            .ok::<PreferencesView>("The preferences as they are now")
+            .refuses(
+                StatusCode::BAD_REQUEST,
+                "`invalid-field`: `error.fields` names what is wrong. `transaction-notifications-stay`: \
+                 `transaction.in_app` can not be turned off.",
+            ),
+    );
 }
 
 async fn notification_preferences(inboxes: Arc<ChangeInboxes>, call: Call) -> Result<Reply, NotificationError> {

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use http_function::{Call, Reply};
+use http_function::{Api, Call, Method, Reply, operation};
 use notifications::error::NotificationError;
 use notifications::inbox::{Filter, Wanted};
 use notifications::notification::Kind;
@@ -14,7 +14,17 @@ use notifications::table::ChangeInboxes;
 use notifications::view::ReadAllView;
 
 fn main() -> ExitCode {
-    http_function::open(ChangeInboxes::from_env, read_all_notifications)
+    http_function::open_described(ChangeInboxes::from_env, read_all_notifications, describe)
+}
+
+fn describe(api: &mut Api) {
+    let marks = [Method::POST, Method::PUT, Method::PATCH];
+    api.add(
+        operation(marks, "/api/notifications/read-all", "Mark everything read")
+            .for_users()
+            .query::<Kind>("type", "Only of this kind")
+            .ok::<ReadAllView>("How many were unread, and how many of other kinds still are"),
+    );
 }
 
 async fn read_all_notifications(inboxes: Arc<ChangeInboxes>, call: Call) -> Result<Reply, NotificationError> {
