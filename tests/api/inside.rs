@@ -110,8 +110,8 @@ pub fn sample_event(binary: &str) -> Value {
     serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
-/// The calls that `function` made since `moment`.
-pub fn calls(platform: &Platform, function: &str, moment: Moment) -> Vec<Call> {
+/// The calls that `function` made since `moment`, as they were recorded.
+pub fn recorded_calls(platform: &Platform, function: &str, moment: Moment) -> Vec<Call> {
     let calls = platform
         .recording()
         .calls(|call| call.sequence > moment.calls && call.entry.function == function);

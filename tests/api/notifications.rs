@@ -1024,7 +1024,7 @@ fn while_the_user_service_is_down_people_are_told_and_mails_wait() {
 
 /// What a request cost at the tables: calls, and units read and written.
 fn cost(platform: &Platform, moment: inside::Moment, function: &str) -> (usize, f64, f64) {
-    let calls = inside::calls(platform, function, moment);
+    let calls = inside::recorded_calls(platform, function, moment);
     let calls: Vec<_> = calls
         .into_iter()
         .filter(|call| call.target.starts_with("dynamodb:"))
