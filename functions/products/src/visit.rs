@@ -28,7 +28,7 @@ pub fn weight(counted: u64) -> u64 {
 /// Whether this visit is the one of `weight` that is written.
 #[must_use]
 pub fn is_drawn(weight: u64) -> bool {
-    Uuid::new_v4().as_u128() % u128::from(weight.max(1)) == 0
+    Uuid::new_v4().as_u128().is_multiple_of(u128::from(weight.max(1)))
 }
 
 #[cfg(test)]
