@@ -1,6 +1,20 @@
 //! The API's description of itself.
 
+use serde_json::Value;
+
 use crate::world::in_world;
+
+/// The types say what the document says, and the document names every route of the template and nothing else.
+#[test]
+fn the_description_is_what_the_code_says_now() {
+    let made = cfmp::openapi::of_workspace().unwrap_or_else(|error| panic!("{error}"));
+    let kept = std::fs::read(cfmp::root().join("functions/root/openapi.json")).unwrap();
+    let kept: Value = serde_json::from_slice(&kept).unwrap();
+    assert!(
+        made == kept,
+        "the description is out of date: cargo run -- openapi > target/openapi.json && mv target/openapi.json functions/root/"
+    );
+}
 
 #[test]
 fn the_description_is_served_for_programs_and_as_a_page() {

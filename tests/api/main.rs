@@ -14,9 +14,11 @@
 
 mod authorisation;
 mod bad_input;
+mod described;
 mod development;
 mod documentation;
 mod edge;
+mod golden;
 mod inside;
 mod notifications;
 mod order_lists;

@@ -15,6 +15,8 @@ use keys::Privilege;
 use keys::user_token::UserTokens;
 use serde_json::{Value, json};
 
+use crate::described;
+
 /// How long anything that happens by itself may take before a test gives up.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -115,6 +117,11 @@ impl Ask<'_> {
         self.header("content-type", content_type)
     }
 
+    /// Its method, its path and its body.
+    pub fn parts(&self) -> (String, String, Bytes) {
+        (self.method.to_string(), self.path.clone(), self.body.clone())
+    }
+
     /// Sends it and expects this status.
     #[track_caller]
     pub fn expect(self, status: u16) -> impl Future<Output = Answer> {
@@ -135,6 +142,7 @@ impl Ask<'_> {
     /// Sends it.
     pub async fn send(self) -> Answer {
         let asked = format!("{} {}", self.method, self.path);
+        let (method, path) = (self.method.clone(), self.path.clone());
         let url = if self.path.starts_with("http") {
             self.path
         } else {
@@ -156,6 +164,7 @@ impl Ask<'_> {
         if parts.status.is_server_error() && !asked.contains("/_local/") {
             self.world.failures.fetch_add(1, Ordering::Relaxed);
         }
+        described::check(method.as_str(), &path, parts.status, &parts.headers, &body);
         Answer {
             asked,
             status: parts.status,
@@ -208,6 +217,11 @@ impl World {
             "{failures} answers with a 5xx, {allowed} announced"
         );
         platform.stop().await;
+    }
+
+    /// URL of the system, without a slash at its end.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
     }
 
     /// The inside of the platform; `None` on a deployment.
