@@ -50,8 +50,8 @@ fn pointer(method: &str, route: &str, status: &str) -> String {
     )
 }
 
-/// A deployment's own refusals: the gateway has no description.
-const OF_THE_GATEWAY: &[u16] = &[405, 413];
+/// What the gateway and the front answer in an operation's place.
+const OF_THE_GATEWAY: &[u16] = &[308, 405, 413];
 
 /// Makes sure that this answer to this request is described.
 ///

@@ -31,6 +31,7 @@ struct Recorder<'a> {
     names: RefCell<Vec<(String, String)>>,
     uuid: Regex,
     time: Regex,
+    cursor: Regex,
     token: Regex,
 }
 
@@ -38,9 +39,16 @@ impl<'a> Recorder<'a> {
     fn new(world: &'a World) -> Self {
         Self {
             world,
-            names: RefCell::new(vec![(world.base_url().to_owned(), "<base>".to_owned())]),
+            names: RefCell::new(vec![
+                (world.base_url().to_owned(), "<base>".to_owned()),
+                (
+                    form_urlencoded::byte_serialize(world.base_url().as_bytes()).collect(),
+                    "<base, encoded>".to_owned(),
+                ),
+            ]),
             uuid: Regex::new("[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}").unwrap(),
             time: Regex::new(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?\+\d{2}:\d{2}").unwrap(),
+            cursor: Regex::new(r"(after|expires_at)=\d+").unwrap(),
             token: Regex::new(r"eyJ[\w-]+\.[\w-]+\.[\w-]+").unwrap(),
         }
     }
@@ -91,6 +99,7 @@ impl<'a> Recorder<'a> {
                 .into_iter()
                 .map(|(name, member)| match name.as_str() {
                     "request_id" => (name, json!("<request id>")),
+                    "kid" | "x" => (name, json!("<key>")),
                     "exp" | "wait_time" => (name, json!("<number>")),
                     _ => (name, self.stable(member)),
                 })
@@ -110,6 +119,7 @@ impl<'a> Recorder<'a> {
         }
         let text = self.token.replace_all(&text, "<token>");
         let text = self.time.replace_all(&text, "<time>");
+        let text = self.cursor.replace_all(&text, "$1=<time>");
         self.uuid.replace_all(&text, "<uuid>").into_owned()
     }
 }
@@ -208,7 +218,7 @@ async fn people<'a>(recorder: &Recorder<'a>, platform: &Platform) -> People<'a> 
     let seller = world.member("seller").await;
     recorder.call(&json!(seller.id), "seller");
     let shown = world.get(&format!("/api/users/{}/", seller.id)).expect(200).await;
-    recorder.call(&shown.data()["username"], "seller's name");
+    recorder.call(&shown.json()["username"], "seller's name");
     let administrator = inside::administrator(world, platform).await;
     recorder.call(&json!(administrator.id), "administrator");
     let service = world.service_token("order-service").await;
@@ -227,8 +237,9 @@ async fn people<'a>(recorder: &Recorder<'a>, platform: &Platform) -> People<'a> 
         recorder.record(name, "anybody", world.get(&path)).await;
     }
     let path = format!("/api/internal/users/{}/contact/", buyer.id);
+    let notifier = world.service_token("notification-service").await;
     recorder
-        .record("contact", "service", world.get(&path).bearer(&service))
+        .record("contact", "service", world.get(&path).bearer(&notifier))
         .await;
     let path = "/api/auth/verify-token/";
     recorder
@@ -650,6 +661,10 @@ async fn notifications(recorder: &Recorder<'_>, people: &People<'_>) {
             buyer.ask("PATCH", "/api/notifications/read-all/?type=promotion"),
         )
         .await;
+    let path = "/api/notifications/preferences/";
+    let preferences = recorder.record("preferences", "buyer", buyer.get(path)).await;
+    let ask = buyer.ask("PUT", path).json(&preferences.data());
+    recorder.record("change-preferences", "buyer", ask).await;
     recorder
         .record(
             "delete-notification",
@@ -732,6 +747,11 @@ async fn administration(recorder: &Recorder<'_>, people: &People<'_>) {
                 .json(&json!({"status": 1})),
         )
         .await;
+    let product = people.seller.puts_up("滑板", "30.00", 1).await;
+    recorder.call(&json!(product.id), "skateboard");
+    let path = format!("/api/root/products/{}/", product.id);
+    let ask = administrator.ask("PATCH", &path).json(&json!({"status": 1}));
+    recorder.record("root-change-product", "administrator", ask).await;
     recorder
         .record(
             "users",
