@@ -14,6 +14,8 @@
 )]
 #![expect(unreachable_pub, dead_code, reason = "the world belongs to the tests")]
 
+#[path = "../tests/api/described.rs"]
+mod described;
 #[path = "../tests/api/world.rs"]
 mod world;
 

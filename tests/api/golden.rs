@@ -100,7 +100,7 @@ impl<'a> Recorder<'a> {
                 .map(|(name, member)| match name.as_str() {
                     "request_id" => (name, json!("<request id>")),
                     "kid" | "x" => (name, json!("<key>")),
-                    "exp" | "wait_time" => (name, json!("<number>")),
+                    "exp" | "wait_time" | "payable_until" => (name, json!("<number>")),
                     _ => (name, self.stable(member)),
                 })
                 .collect::<Map<_, _>>()

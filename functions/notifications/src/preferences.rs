@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
 
 use crate::notification::Kind;
 
@@ -57,9 +59,28 @@ pub struct ChannelsWish {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
 #[schema(as = PreferencesWish)]
 pub struct Wish {
+    #[schema(schema_with = transaction_channels)]
     transaction: Option<ChannelsWish>,
     system: Option<ChannelsWish>,
     promotion: Option<ChannelsWish>,
+}
+
+/// The same channels, of which one is never turned off.
+fn transaction_channels() -> RefOr<Schema> {
+    let flag = || ObjectBuilder::new().schema_type(Type::Boolean);
+    let stays = flag()
+        .enum_values(Some([true]))
+        .description(Some("What becomes of his money stays in the list"));
+    let channels = ObjectBuilder::new()
+        .schema_type(Type::Object)
+        .property("in_app", OneOfBuilder::new().item(stays).item(nothing()))
+        .property("push", OneOfBuilder::new().item(flag()).item(nothing()))
+        .property("email", OneOfBuilder::new().item(flag()).item(nothing()));
+    RefOr::T(OneOfBuilder::new().item(channels).item(nothing()).build().into())
+}
+
+fn nothing() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::Null)
 }
 
 impl Preferences {
