@@ -76,7 +76,7 @@ async fn import<'a>(platform: &Platform, people: [Member<'a>; 2], count: u64, fi
                 completes_at: at.plus(DAY * 7),
                 reminded: false,
             },
-            _ if number % 5 == 0 => State::Cancelled {
+            _ if number.is_multiple_of(5) => State::Cancelled {
                 paid: None,
                 by: CancelledBy::Buyer,
                 reason: String::new(),
