@@ -531,7 +531,7 @@ impl ReadArrivals {
         let limit = i32::try_from(backlog::PAGE + 1).unwrap_or(i32::MAX);
         let query = Query::partition(Some("by-arrival"), "user_uuid", user).limit(limit);
         let query = match start {
-            Start::From(from) => query.at_least("arrived_at", from.millis()),
+            Start::From(from) => query.from("arrived_at", from.millis()),
             Start::Newest => query.in_order(Order::Descending),
         };
         let mut rows: Vec<ArrivalRow> = self.notifications.0.query(query).await?;

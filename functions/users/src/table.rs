@@ -226,7 +226,7 @@ impl ReadRevocations {
     pub async fn still_to_be_told(&self, now: Timestamp) -> Result<Vec<Revocation>, UserError> {
         // Clocks of two hosts may differ by some seconds.
         let since = now.minus(LIFETIME + Duration::from_secs(60));
-        let recent = Query::partition(Some("revoked"), "revoked", "tokens").at_least("revoked_at", since.millis());
+        let recent = Query::partition(Some("revoked"), "revoked", "tokens").from("revoked_at", since.millis());
         let rows: Vec<RevokedRow> = self.0.query(recent).await?;
         Ok(rows
             .into_iter()

@@ -61,41 +61,27 @@ impl Query {
 
     /// Only those whose numeric sort key `attribute` is at least `bound`.
     #[must_use]
-    pub fn from(mut self, attribute: &'static str, bound: i64) -> Self {
-        self.names.insert("#sort".to_owned(), attribute.to_owned());
-        self.values
-            .insert(":bound".to_owned(), AttributeValue::N(bound.to_string()));
-        self.condition.push_str(" AND #sort >= :bound");
-        self
+    pub fn from(self, attribute: &'static str, bound: i64) -> Self {
+        self.bounded(attribute, ">=", AttributeValue::N(bound.to_string()))
     }
 
     /// Only those whose numeric sort key `attribute` is at most `bound`.
     #[must_use]
-    pub fn up_to(mut self, attribute: &'static str, bound: i64) -> Self {
-        self.names.insert("#sort".to_owned(), attribute.to_owned());
-        self.values
-            .insert(":bound".to_owned(), AttributeValue::N(bound.to_string()));
-        self.condition.push_str(" AND #sort <= :bound");
-        self
-    }
-
-    /// Only those whose numeric sort key `attribute` is at least `bound`; not together with [`Query::up_to`].
-    #[must_use]
-    pub fn at_least(mut self, attribute: &'static str, bound: i64) -> Self {
-        self.names.insert("#sort".to_owned(), attribute.to_owned());
-        self.values
-            .insert(":bound".to_owned(), AttributeValue::N(bound.to_string()));
-        self.condition.push_str(" AND #sort >= :bound");
-        self
+    pub fn up_to(self, attribute: &'static str, bound: i64) -> Self {
+        self.bounded(attribute, "<=", AttributeValue::N(bound.to_string()))
     }
 
     /// Only those whose sort key `attribute`, a text, comes before `bound`.
     #[must_use]
-    pub fn before(mut self, attribute: &'static str, bound: impl ToString) -> Self {
+    pub fn before(self, attribute: &'static str, bound: impl ToString) -> Self {
+        self.bounded(attribute, "<", AttributeValue::S(bound.to_string()))
+    }
+
+    /// A query has one such bound.
+    fn bounded(mut self, attribute: &'static str, relation: &'static str, bound: AttributeValue) -> Self {
         self.names.insert("#sort".to_owned(), attribute.to_owned());
-        self.values
-            .insert(":bound".to_owned(), AttributeValue::S(bound.to_string()));
-        self.condition.push_str(" AND #sort < :bound");
+        self.values.insert(":bound".to_owned(), bound);
+        self.condition.push_str(&format!(" AND #sort {relation} :bound"));
         self
     }
 
