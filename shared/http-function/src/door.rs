@@ -23,33 +23,12 @@ type Build = Box<dyn FnOnce(Cloud) -> Boxed<Result<Operation, StartError>>>;
 
 /// Runs an HTTP function until the Lambda service ends it.
 ///
-/// `build` makes the function's state from the environment, once per instance; `operation` answers one call. A failure
-/// to start is logged in one line that names what has to be mended, and the exit code is 1.
+/// `build` makes the function's state from the environment, once per instance; `operation` answers one call; `describe`
+/// says what it takes and answers: with the argument `--describe` a development build prints that instead of serving. A
+/// failure to start is logged in one line that names what has to be mended, and the exit code is 1.
 ///
 /// Generic only at its rim: everything behind the two boxes is compiled once, in this crate.
 pub fn open<S, Started, Answered, E>(
-    build: impl FnOnce(Cloud) -> Started + Send + 'static,
-    operation: impl Fn(Arc<S>, Call) -> Answered + Send + Sync + 'static,
-) -> ExitCode
-where
-    S: Send + Sync + 'static,
-    Started: Future<Output = Result<S, StartError>> + Send + 'static,
-    Answered: Future<Output = Result<Reply, E>> + Send + 'static,
-    E: Into<Problem>,
-{
-    serve(Box::new(move |cloud| {
-        Box::pin(async move {
-            let state = Arc::new(build(cloud).await?);
-            let operation: Operation =
-                Box::new(move |call| Box::pin(operation(state.clone(), call).map(|answer| answer.map_err(Into::into))));
-            Ok(operation)
-        })
-    }))
-}
-
-/// The same for an operation that `describe` describes: with the argument `--describe` a development build prints the
-/// description instead of serving.
-pub fn open_described<S, Started, Answered, E>(
     build: impl FnOnce(Cloud) -> Started + Send + 'static,
     operation: impl Fn(Arc<S>, Call) -> Answered + Send + Sync + 'static,
     describe: impl FnOnce(&mut Api),
@@ -67,7 +46,14 @@ where
     }
     #[cfg(not(debug_assertions))]
     drop(describe);
-    open(build, operation)
+    serve(Box::new(move |cloud| {
+        Box::pin(async move {
+            let state = Arc::new(build(cloud).await?);
+            let operation: Operation =
+                Box::new(move |call| Box::pin(operation(state.clone(), call).map(|answer| answer.map_err(Into::into))));
+            Ok(operation)
+        })
+    }))
 }
 
 fn serve(build: Build) -> ExitCode {

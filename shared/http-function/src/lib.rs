@@ -1,7 +1,7 @@
 //! The front door of every HTTP function.
 //!
-//! `main` is one line: [`open`] takes what builds the function's state and the operation itself, an
-//! `async fn(Arc<State>, Call) -> Result<Reply, Error>`. The door verifies the caller's token, hands the call in, turns
+//! `main` is one line: [`open`] takes what builds the function's state, the operation itself, an
+//! `async fn(Arc<State>, Call) -> Result<Reply, Error>`, and what describes it. The door verifies the caller's token, hands the call in, turns
 //! the reply or the refusal into the published envelope and logs the outcome once.
 
 mod call;
@@ -14,7 +14,7 @@ mod reply;
 pub use call::{Call, IdempotencyKey};
 pub use callers::{Caller, Callers};
 pub use description::{Api, operation};
-pub use door::{open, open_described};
+pub use door::open;
 pub use problem::Problem;
 pub use reply::Reply;
 

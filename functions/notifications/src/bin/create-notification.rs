@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 fn main() -> ExitCode {
-    http_function::open_described(Office::from_env, create_notification, describe)
+    http_function::open(Office::from_env, create_notification, describe)
 }
 
 fn describe(api: &mut Api) {

@@ -10,7 +10,7 @@ use notifications::table::DeleteNotifications;
 use notifications::view::NotificationView;
 
 fn main() -> ExitCode {
-    http_function::open_described(DeleteNotifications::from_env, delete_notification, describe)
+    http_function::open(DeleteNotifications::from_env, delete_notification, describe)
 }
 
 fn describe(api: &mut Api) {

@@ -10,7 +10,7 @@ use notifications::table::ReadNotification;
 use notifications::view::NotificationView;
 
 fn main() -> ExitCode {
-    http_function::open_described(ReadNotification::from_env, get_notification, describe)
+    http_function::open(ReadNotification::from_env, get_notification, describe)
 }
 
 fn describe(api: &mut Api) {

@@ -13,7 +13,7 @@ use notifications::view::MessagesView;
 const PAGE_SIZE: u32 = 10;
 
 fn main() -> ExitCode {
-    http_function::open_described(ReadNotifications::from_env, list_messages, describe)
+    http_function::open(ReadNotifications::from_env, list_messages, describe)
 }
 
 fn describe(api: &mut Api) {

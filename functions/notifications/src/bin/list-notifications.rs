@@ -19,7 +19,7 @@ use serde_json::json;
 const PAGE_SIZE: u32 = 10;
 
 fn main() -> ExitCode {
-    http_function::open_described(ReadNotifications::from_env, list_notifications, describe)
+    http_function::open(ReadNotifications::from_env, list_notifications, describe)
 }
 
 fn describe(api: &mut Api) {

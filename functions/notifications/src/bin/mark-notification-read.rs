@@ -13,7 +13,7 @@ use notifications::table::MarkNotifications;
 use notifications::view::NotificationView;
 
 fn main() -> ExitCode {
-    http_function::open_described(MarkNotifications::from_env, mark_notification_read, describe)
+    http_function::open(MarkNotifications::from_env, mark_notification_read, describe)
 }
 
 fn describe(api: &mut Api) {

@@ -12,7 +12,7 @@ use notifications::table::ChangeInboxes;
 use notifications::view::PreferencesView;
 
 fn main() -> ExitCode {
-    http_function::open_described(ChangeInboxes::from_env, notification_preferences, describe)
+    http_function::open(ChangeInboxes::from_env, notification_preferences, describe)
 }
 
 fn describe(api: &mut Api) {

@@ -14,7 +14,7 @@ use notifications::table::ChangeInboxes;
 use notifications::view::ReadAllView;
 
 fn main() -> ExitCode {
-    http_function::open_described(ChangeInboxes::from_env, read_all_notifications, describe)
+    http_function::open(ChangeInboxes::from_env, read_all_notifications, describe)
 }
 
 fn describe(api: &mut Api) {

@@ -12,7 +12,7 @@ use notifications::table::ChangeInboxes;
 use notifications::view::UnreadView;
 
 fn main() -> ExitCode {
-    http_function::open_described(ChangeInboxes::from_env, unread_count, describe)
+    http_function::open(ChangeInboxes::from_env, unread_count, describe)
 }
 
 fn describe(api: &mut Api) {

@@ -41,7 +41,7 @@ struct Cancellation {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, cancel_order, describe)
+    http_function::open(Desk::from_env, cancel_order, describe)
 }
 
 async fn cancel_order(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {

@@ -30,7 +30,7 @@ impl Desk {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, complete_order, describe)
+    http_function::open(Desk::from_env, complete_order, describe)
 }
 
 async fn complete_order(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {

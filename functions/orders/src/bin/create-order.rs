@@ -94,7 +94,7 @@ struct Attempt {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(Shop::from_env, create_order, describe)
+    http_function::open(Shop::from_env, create_order, describe)
 }
 
 async fn create_order(shop: Arc<Shop>, call: Call) -> Result<Reply, OrderError> {

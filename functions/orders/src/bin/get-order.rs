@@ -27,7 +27,7 @@ impl Desk {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, get_order, describe)
+    http_function::open(Desk::from_env, get_order, describe)
 }
 
 async fn get_order(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {

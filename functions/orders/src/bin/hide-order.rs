@@ -13,7 +13,7 @@ use orders::order::Party;
 use orders::table::WriteOrders;
 
 fn main() -> ExitCode {
-    http_function::open_described(async |cloud: Cloud| WriteOrders::from_env(&cloud), hide_order, describe)
+    http_function::open(async |cloud: Cloud| WriteOrders::from_env(&cloud), hide_order, describe)
 }
 
 async fn hide_order(orders: Arc<WriteOrders>, call: Call) -> Result<Reply, OrderError> {

@@ -30,7 +30,7 @@ struct OrderMove {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         async |cloud: Cloud| WriteOrders::from_env(&cloud),
         internal_order,
         describe,

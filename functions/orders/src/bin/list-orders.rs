@@ -36,7 +36,7 @@ impl Desk {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, list_orders, describe)
+    http_function::open(Desk::from_env, list_orders, describe)
 }
 
 async fn list_orders(desk: Arc<Desk>, call: Call) -> Result<Reply, OrderError> {

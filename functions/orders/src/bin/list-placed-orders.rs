@@ -48,7 +48,7 @@ impl ToSchema for Days {}
 const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         async |cloud: Cloud| PlacedOrders::from_env(&cloud),
         list_placed_orders,
         describe,

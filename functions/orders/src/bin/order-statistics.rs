@@ -13,7 +13,7 @@ use orders::view;
 use orders::view::StatisticsView;
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         async |cloud: Cloud| ReadFigures::from_env(&cloud),
         order_statistics,
         describe,

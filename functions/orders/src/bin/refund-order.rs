@@ -16,7 +16,7 @@ use orders::table::WriteOrders;
 use orders::view::{self, RefundFound};
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         async |cloud: Cloud| WriteOrders::from_env(&cloud),
         refund_order,
         describe,

@@ -17,7 +17,7 @@ async fn open(cloud: Cloud) -> Result<Cashier, StartError> {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(open, cancel_payment, describe)
+    http_function::open(open, cancel_payment, describe)
 }
 
 fn describe(api: &mut Api) {

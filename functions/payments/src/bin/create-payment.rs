@@ -48,7 +48,7 @@ struct NewPayment {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, create_payment, describe)
+    http_function::open(Desk::from_env, create_payment, describe)
 }
 
 fn describe(api: &mut Api) {

@@ -30,7 +30,7 @@ impl Desk {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, get_payment, describe)
+    http_function::open(Desk::from_env, get_payment, describe)
 }
 
 fn describe(api: &mut Api) {

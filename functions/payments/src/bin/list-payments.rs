@@ -11,7 +11,7 @@ use payments::table::ListPayments;
 use payments::view::PaymentFound;
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         async |cloud: Cloud| ListPayments::from_env(&cloud),
         list_payments,
         describe,

@@ -56,7 +56,7 @@ const SIMULATED: &str = "simulated_signature";
 const SUCCESS: u8 = 2;
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, payment_callback, describe)
+    http_function::open(Desk::from_env, payment_callback, describe)
 }
 
 fn describe(api: &mut Api) {

@@ -44,7 +44,7 @@ struct RefundRequest {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, refund_payment, describe)
+    http_function::open(Desk::from_env, refund_payment, describe)
 }
 
 fn describe(api: &mut Api) {

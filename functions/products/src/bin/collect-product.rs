@@ -11,7 +11,7 @@ use products::table::Collections;
 use products::view::CollectionView;
 
 fn main() -> ExitCode {
-    http_function::open_described(Collections::from_env, collect_product, describe)
+    http_function::open(Collections::from_env, collect_product, describe)
 }
 
 async fn collect_product(collections: Arc<Collections>, call: Call) -> Result<Reply, ProductError> {

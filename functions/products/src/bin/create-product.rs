@@ -17,7 +17,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 fn main() -> ExitCode {
-    http_function::open_described(AddProducts::from_env, create_product, describe)
+    http_function::open(AddProducts::from_env, create_product, describe)
 }
 
 /// A product to put up.

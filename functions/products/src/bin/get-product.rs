@@ -20,7 +20,7 @@ use products::visit;
 const PATIENCE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    http_function::open_described(ShowProducts::from_env, get_product, describe)
+    http_function::open(ShowProducts::from_env, get_product, describe)
 }
 
 async fn get_product(products: Arc<ShowProducts>, call: Call) -> Result<Reply, ProductError> {

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 const ATTEMPTS: u32 = 5;
 
 fn main() -> ExitCode {
-    http_function::open_described(ChangeProducts::from_env, judge_product, describe)
+    http_function::open(ChangeProducts::from_env, judge_product, describe)
 }
 
 /// What becomes of a product.

@@ -7,7 +7,7 @@ use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use products::category::{self, CategoryView};
 
 fn main() -> ExitCode {
-    http_function::open_described(|_| async { Ok(()) }, list_categories, describe)
+    http_function::open(|_| async { Ok(()) }, list_categories, describe)
 }
 
 async fn list_categories(_: Arc<()>, _: Call) -> Result<Reply, Problem> {

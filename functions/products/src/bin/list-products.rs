@@ -23,7 +23,7 @@ const PAGE_SIZE: u32 = 20;
 const MAX_IDS: usize = 100;
 
 fn main() -> ExitCode {
-    http_function::open_described(ReadShelf::from_env, list_products, describe)
+    http_function::open(ReadShelf::from_env, list_products, describe)
 }
 
 async fn list_products(shelf: Arc<ReadShelf>, call: Call) -> Result<Reply, ProductError> {

@@ -19,7 +19,7 @@ use products::view::{ProductListView, ProductView};
 const PAGE_SIZE: u32 = 20;
 
 fn main() -> ExitCode {
-    http_function::open_described(ReadPublished::from_env, list_published, describe)
+    http_function::open(ReadPublished::from_env, list_published, describe)
 }
 
 async fn list_published(shelf: Arc<ReadPublished>, call: Call) -> Result<Reply, ProductError> {

@@ -13,7 +13,7 @@ use products::view::{ReviewListView, ReviewView};
 const PAGE_SIZE: u32 = 10;
 
 fn main() -> ExitCode {
-    http_function::open_described(ReadReviews::from_env, list_reviews, describe)
+    http_function::open(ReadReviews::from_env, list_reviews, describe)
 }
 
 async fn list_reviews(reviews: Arc<ReadReviews>, call: Call) -> Result<Reply, ProductError> {

@@ -16,7 +16,7 @@ use tables::TableError;
 const ATTEMPTS: u32 = 5;
 
 fn main() -> ExitCode {
-    http_function::open_described(ChangeProducts::from_env, remove_product, describe)
+    http_function::open(ChangeProducts::from_env, remove_product, describe)
 }
 
 async fn remove_product(products: Arc<ChangeProducts>, call: Call) -> Result<Reply, ProductError> {

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 const ATTEMPTS: u32 = 2;
 
 fn main() -> ExitCode {
-    http_function::open_described(Stockroom::from_env, restore_stock, describe)
+    http_function::open(Stockroom::from_env, restore_stock, describe)
 }
 
 /// What an order wants of a product.

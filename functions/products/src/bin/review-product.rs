@@ -18,7 +18,7 @@ use service_client::Services;
 use utoipa::ToSchema;
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, review_product, describe)
+    http_function::open(Desk::from_env, review_product, describe)
 }
 
 struct Desk {

@@ -25,7 +25,7 @@ use utoipa::ToSchema;
 const ATTEMPTS: u32 = 5;
 
 fn main() -> ExitCode {
-    http_function::open_described(ChangeProducts::from_env, update_product, describe)
+    http_function::open(ChangeProducts::from_env, update_product, describe)
 }
 
 /// What changes of a product; what is not named stays.

@@ -20,7 +20,7 @@ use utoipa::ToSchema;
 const ATTEMPTS: u32 = 8;
 
 fn main() -> ExitCode {
-    http_function::open_described(Stocktaking::from_env, update_stock, describe)
+    http_function::open(Stocktaking::from_env, update_stock, describe)
 }
 
 /// A change of stock.

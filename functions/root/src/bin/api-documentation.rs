@@ -12,7 +12,7 @@ const DOCUMENT_PATH: &str = "/api/openapi.json";
 const PAGE_PATH: &str = "/api/docs";
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         |_| async { Ok(Config::from(DOCUMENT_PATH).validator_url("none")) },
         api_documentation,
         describe,

@@ -10,7 +10,8 @@ use http_function::{Call, Problem, Reply, StatusCode};
 use root::slashes;
 
 fn main() -> ExitCode {
-    http_function::open(|_| async { Ok(()) }, fold_trailing_slash)
+    // No route of its own: there is nothing to describe.
+    http_function::open(|_| async { Ok(()) }, fold_trailing_slash, |_| {})
 }
 
 async fn fold_trailing_slash(_: Arc<()>, call: Call) -> Result<Reply, Problem> {

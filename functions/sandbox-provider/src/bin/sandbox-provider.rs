@@ -38,7 +38,7 @@ impl House {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(House::from_env, sandbox_provider, describe)
+    http_function::open(House::from_env, sandbox_provider, describe)
 }
 
 /// The button on the payment page.

@@ -41,7 +41,7 @@ impl Desk {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, assess_order, describe)
+    http_function::open(Desk::from_env, assess_order, describe)
 }
 
 fn describe(api: &mut Api) {

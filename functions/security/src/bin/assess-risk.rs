@@ -65,7 +65,7 @@ struct Question {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, assess_risk, describe)
+    http_function::open(Desk::from_env, assess_risk, describe)
 }
 
 fn describe(api: &mut Api) {

@@ -46,7 +46,7 @@ struct Request {
 }
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, back_test_policies, describe)
+    http_function::open(Desk::from_env, back_test_policies, describe)
 }
 
 fn describe(api: &mut Api) {

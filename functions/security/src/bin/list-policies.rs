@@ -13,7 +13,7 @@ use security::view::PoliciesView;
 const DONE: &str = "获取安全策略成功";
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         async |cloud: Cloud| ReadPolicies::from_env(&cloud),
         list_policies,
         describe,

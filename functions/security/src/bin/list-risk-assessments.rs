@@ -17,7 +17,7 @@ use security::table::{ListAssessments, Selection};
 use security::view::{AssessmentView, AssessmentsResults, AssessmentsView};
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         async |cloud: Cloud| ListAssessments::from_env(&cloud),
         list_risk_assessments,
         describe,

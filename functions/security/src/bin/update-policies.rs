@@ -16,7 +16,7 @@ use security::view::PoliciesView;
 const ATTEMPTS: usize = 5;
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         async |cloud: Cloud| ReadPolicies::from_env(&cloud),
         update_policies,
         describe,

@@ -18,7 +18,7 @@ use users::view::CaptchaView;
 use utoipa::ToSchema;
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         |cloud| async move { PostOffice::from_env(&cloud) },
         send_captcha,
         describe,

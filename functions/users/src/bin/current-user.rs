@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 const ROUNDS: u8 = 3;
 
 fn main() -> ExitCode {
-    http_function::open_described(Desk::from_env, current_user, describe)
+    http_function::open(Desk::from_env, current_user, describe)
 }
 
 struct Desk {

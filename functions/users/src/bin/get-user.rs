@@ -10,7 +10,7 @@ use users::table::ReadUsers;
 use users::view::PublicView;
 
 fn main() -> ExitCode {
-    http_function::open_described(|cloud| async move { ReadUsers::from_env(&cloud) }, get_user, describe)
+    http_function::open(|cloud| async move { ReadUsers::from_env(&cloud) }, get_user, describe)
 }
 
 async fn get_user(users: Arc<ReadUsers>, call: Call) -> Result<Reply, Problem> {

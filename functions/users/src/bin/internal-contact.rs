@@ -11,7 +11,7 @@ use users::table::ReadUsers;
 use users::view::ContactView;
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         |cloud| async move { ReadUsers::from_env(&cloud) },
         internal_contact,
         describe,

@@ -15,7 +15,7 @@ use users::table::ReadRevocations;
 use users::view::KeySetView;
 
 fn main() -> ExitCode {
-    http_function::open_described(Seeds::from_env, jwks, describe)
+    http_function::open(Seeds::from_env, jwks, describe)
 }
 
 struct Seeds {

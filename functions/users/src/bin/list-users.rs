@@ -17,7 +17,7 @@ use users::view::RollView;
 const PAGE_SIZE: u32 = 10;
 
 fn main() -> ExitCode {
-    http_function::open_described(|cloud| async move { ReadRoll::from_env(&cloud) }, list_users, describe)
+    http_function::open(|cloud| async move { ReadRoll::from_env(&cloud) }, list_users, describe)
 }
 
 async fn list_users(roll: Arc<ReadRoll>, call: Call) -> Result<Reply, Problem> {

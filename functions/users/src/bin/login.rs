@@ -19,7 +19,7 @@ use users::view::LoginView;
 use utoipa::ToSchema;
 
 fn main() -> ExitCode {
-    http_function::open_described(LogInDesk::from_env, login, describe)
+    http_function::open(LogInDesk::from_env, login, describe)
 }
 
 struct LogInDesk {

@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 const ROUNDS: u8 = 3;
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         |cloud| async move { ChangeUsers::from_env(&cloud) },
         manage_user,
         describe,

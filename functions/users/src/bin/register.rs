@@ -15,7 +15,7 @@ use users::view::RegistrationView;
 use utoipa::ToSchema;
 
 fn main() -> ExitCode {
-    http_function::open_described(
+    http_function::open(
         |cloud| async move { Registrations::from_env(&cloud) },
         register,
         describe,

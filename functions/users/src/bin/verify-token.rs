@@ -16,7 +16,7 @@ use users::view::ProofView;
 use utoipa::ToSchema;
 
 fn main() -> ExitCode {
-    http_function::open_described(Verifier::from_env, verify_token, describe)
+    http_function::open(Verifier::from_env, verify_token, describe)
 }
 
 struct Verifier {
