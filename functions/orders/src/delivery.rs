@@ -4,7 +4,6 @@
 
 use std::fmt;
 
-use cloud::settings::SettingError;
 use cloud::{Cloud, StartError};
 use kernel::{OrderId, Text};
 use keys::{Seed, SeedError};
@@ -73,14 +72,7 @@ impl Seal {
     /// # Errors
     /// [`StartError`].
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        let seed: Seed = cloud.secret("SEALING_SECRET").await?;
-        Self::derive(&seed).map_err(|error| {
-            SettingError::Wrong {
-                name: "SEALING_SECRET",
-                reason: error.to_string(),
-            }
-            .into()
-        })
+        cloud.derived("SEALING_SECRET", Self::derive).await
     }
 
     /// The keys that `seed` determines.

@@ -6,7 +6,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cloud::settings::SettingError;
 use cloud::{Cloud, StartError};
 use contracts::security::{Decision, Fingerprint, OrderAssessment, OrderToAssess, WhenUnreachable};
 use http_function::StatusCode;
@@ -91,22 +90,11 @@ impl RiskCheck {
 pub struct ContactKey(KeyedHash);
 
 impl ContactKey {
-    /// Reads the secret named by `SEALING_SECRET`.
+    /// The key that `seed` determines.
     ///
     /// # Errors
-    /// [`StartError`].
-    pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        let seed: Seed = cloud.secret("SEALING_SECRET").await?;
-        Self::derive(&seed).map_err(|error| {
-            SettingError::Wrong {
-                name: "SEALING_SECRET",
-                reason: error.to_string(),
-            }
-            .into()
-        })
-    }
-
-    fn derive(seed: &Seed) -> Result<Self, SeedError> {
+    /// Why the seed is none.
+    pub fn derive(seed: &Seed) -> Result<Self, SeedError> {
         KeyedHash::derive(seed, "contact-fingerprints").map(Self)
     }
 

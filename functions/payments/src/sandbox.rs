@@ -18,7 +18,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use bytes::Bytes;
-use cloud::settings::SettingError;
 use cloud::{Cloud, StartError};
 use http::header::CONTENT_TYPE;
 use http_function::{HeaderMap, Method, StatusCode};
@@ -138,11 +137,7 @@ impl Sandbox {
     /// # Errors
     /// [`StartError`] names what is missing.
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        let seed: Seed = cloud.secret("SANDBOX_PROVIDER_SECRET").await?;
-        let signatures = Signatures::derive(&seed).map_err(|error| SettingError::Wrong {
-            name: "SANDBOX_PROVIDER_SECRET",
-            reason: error.to_string(),
-        })?;
+        let signatures = cloud.derived("SANDBOX_PROVIDER_SECRET", Signatures::derive).await?;
         Ok(Self {
             connection: Connection::new(cloud),
             base_url: cloud.settings().required("API_BASE_URL")?,

@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
-use cloud::settings::SettingError;
 use cloud::{Cloud, StartError};
 use kernel::Timestamp;
 use keys::{Seed, SeedError};
@@ -46,12 +45,7 @@ impl Signatures {
     /// # Errors
     /// [`StartError`] names what is missing.
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        let seed: Seed = cloud.secret("SANDBOX_PROVIDER_SECRET").await?;
-        let signatures = Self::derive(&seed).map_err(|error| SettingError::Wrong {
-            name: "SANDBOX_PROVIDER_SECRET",
-            reason: error.to_string(),
-        })?;
-        Ok(signatures)
+        cloud.derived("SANDBOX_PROVIDER_SECRET", Self::derive).await
     }
 
     fn derive(seed: &Seed) -> Result<Self, SeedError> {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use cloud::settings::SettingError;
 use cloud::{Cloud, StartError};
 use kernel::{Text, UserId};
 use keys::{Seal, SealError, Seed, SeedError};
@@ -32,14 +31,7 @@ impl AddressSeal {
     /// # Errors
     /// [`StartError`].
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        let seed: Seed = cloud.secret("SEALING_SECRET").await?;
-        Self::derive(&seed).map_err(|error| {
-            SettingError::Wrong {
-                name: "SEALING_SECRET",
-                reason: error.to_string(),
-            }
-            .into()
-        })
+        cloud.derived("SEALING_SECRET", Self::derive).await
     }
 
     fn derive(seed: &Seed) -> Result<Self, SeedError> {

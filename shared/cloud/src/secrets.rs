@@ -50,6 +50,29 @@ impl Cloud {
         })
     }
 
+    /// Reads the secret whose ARN the setting `variable` holds, once, and makes of it what `derive` makes, such as keys.
+    ///
+    /// # Errors
+    /// As [`Cloud::secret`], and when nothing can be derived from it.
+    pub async fn derived<S, T, E>(
+        &self,
+        variable: &'static str,
+        derive: impl FnOnce(&S) -> Result<T, E>,
+    ) -> Result<T, StartError>
+    where
+        S: std::str::FromStr<Err: std::fmt::Display>,
+        E: std::fmt::Display,
+    {
+        let secret: S = self.secret(variable).await?;
+        derive(&secret).map_err(|error| {
+            SecretError::Wrong {
+                variable,
+                reason: error.to_string(),
+            }
+            .into()
+        })
+    }
+
     async fn secret_text(&self, variable: &'static str) -> Result<String, StartError> {
         let arn = self.settings().required(variable)?;
         let client = CLIENT.get_or_init(|| Client::new(self.sdk()));

@@ -12,11 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloud::settings::SettingError;
 use cloud::{Cloud, StartError};
 use http::{HeaderName, Method, StatusCode};
 use kernel::Clock;
-use keys::{Seed, ServiceName, ServiceTokens};
+use keys::{ServiceName, ServiceTokens};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -93,11 +92,7 @@ impl Services {
     /// # Errors
     /// [`StartError`] names what is missing.
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        let seed: Seed = cloud.secret("SERVICE_TOKEN_SECRET").await?;
-        let tokens = ServiceTokens::derive(&seed).map_err(|error| SettingError::Wrong {
-            name: "SERVICE_TOKEN_SECRET",
-            reason: error.to_string(),
-        })?;
+        let tokens = cloud.derived("SERVICE_TOKEN_SECRET", ServiceTokens::derive).await?;
         Ok(Self(Arc::new(Inner {
             connection: Connection::new(cloud),
             base_url: cloud.settings().required("API_BASE_URL")?,

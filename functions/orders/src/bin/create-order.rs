@@ -14,6 +14,7 @@ use cloud::{Cloud, StartError};
 use contracts::payments::PaymentMethod;
 use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::{BuyerId, Money, OrderId, ProductId, Quantity, SellerId, Text, Timestamp};
+use keys::{Seed, SeedError};
 use orders::catalogue::{Catalogue, Product};
 use orders::claim::{Claim, Claims, IN_FLIGHT};
 use orders::delivery::{Particulars, Seal};
@@ -37,10 +38,11 @@ struct Shop {
 
 impl Shop {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
-        let (services, seal, contacts) = tokio::try_join!(
+        let (services, (seal, contacts)) = tokio::try_join!(
             Services::from_env(&cloud),
-            Seal::from_env(&cloud),
-            ContactKey::from_env(&cloud)
+            cloud.derived("SEALING_SECRET", |seed: &Seed| {
+                Ok::<_, SeedError>((Seal::derive(seed)?, ContactKey::derive(seed)?))
+            }),
         )?;
         Ok(Self {
             risk: RiskCheck::from_env(&cloud, services.clone(), contacts)?,
