@@ -1,16 +1,14 @@
 //! A notification: something that one person is told, and reads once. Pure.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
 use contracts::NotificationKind;
-use kernel::{NotificationId, Text, Timestamp, UserId, derived_uuid};
+use kernel::{NotificationId, Text, Timestamp, UserId, derived_uuid, schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Value};
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Type};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::OneOfBuilder;
 use uuid::Uuid;
 
 /// Headline: 1 to 100 characters.
@@ -145,26 +143,10 @@ impl<'de> Deserialize<'de> for Kind {
     }
 }
 
-impl PartialSchema for Kind {
-    fn schema() -> RefOr<Schema> {
-        let numbers = ObjectBuilder::new()
-            .schema_type(Type::Integer)
-            .enum_values(Some(Self::ALL.map(Self::number)));
-        let words = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .enum_values(Some(Self::ALL.map(Self::word)));
-        let either = OneOfBuilder::new()
-            .item(numbers)
-            .item(words)
-            .description(Some("0 or transaction, 1 or system, 2 or promotion"));
-        RefOr::T(either.build().into())
-    }
-}
-
-impl ToSchema for Kind {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("NotificationKind")
-    }
+kernel::schemas! {
+    Kind: "NotificationKind", "0 or transaction, 1 or system, 2 or promotion", OneOfBuilder::new()
+        .item(schema::one_of(Kind::ALL.map(Kind::number)))
+        .item(schema::text().enum_values(Some(Kind::ALL.map(Kind::word))));
 }
 
 /// Facts for programs that come with a notification: a JSON object of at most [`RelatedData::MAX_BYTES`].

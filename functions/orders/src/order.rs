@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use contracts::orders::{CancelledBy, OrderSummary, Reserved};
 use contracts::payments::{PaymentMethod, RefundReason, full_refund_id};
-use kernel::{BuyerId, Money, OrderId, PaymentId, ProductId, Quantity, RefundId, SellerId, Text, Timestamp, UserId};
+use kernel::{
+    BuyerId, Money, OrderId, PaymentId, ProductId, Quantity, RefundId, SellerId, Text, Timestamp, UserId, schema,
+};
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::openapi::schema::OneOfBuilder;
 
 use crate::delivery::SealedParticulars;
 use crate::error::OrderError;
@@ -167,28 +167,11 @@ impl FromStr for OrderRef {
     }
 }
 
-impl PartialSchema for OrderRef {
-    fn schema() -> RefOr<Schema> {
-        let id = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)));
-        let integer = ObjectBuilder::new()
-            .schema_type(Type::Integer)
-            .minimum(Some(0))
-            .maximum(Some(i64::MAX));
-        RefOr::T(
-            OneOfBuilder::new()
-                .item(id)
-                .item(integer)
-                .description(Some(
-                    "The id of an order, or the integer of one that comes from the older system",
-                ))
-                .into(),
-        )
-    }
+kernel::schemas! {
+    OrderRef: "OrderRef", "The id of an order, or the integer of one that comes from the older system", OneOfBuilder::new()
+        .item(schema::uuid())
+        .item(schema::whole(0, i64::MAX));
 }
-
-impl ToSchema for OrderRef {}
 
 /// An order.
 #[derive(Debug, Clone, PartialEq, Eq)]

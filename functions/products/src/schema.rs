@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
-use utoipa::openapi::{Object, RefOr};
+use kernel::schema::{one_of, text, whole};
+use kernel::schemas;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{OneOfBuilder, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::category::Category;
@@ -13,35 +15,6 @@ use crate::review::Rating;
 use crate::search::Sort;
 use crate::stock::{Difference, MAX_DIFFERENCE};
 
-fn whole(least: i64, most: i64) -> ObjectBuilder {
-    ObjectBuilder::new()
-        .schema_type(Type::Integer)
-        .minimum(Some(least))
-        .maximum(Some(most))
-}
-
-fn one_of<const N: usize>(numbers: [u8; N]) -> ObjectBuilder {
-    ObjectBuilder::new()
-        .schema_type(Type::Integer)
-        .enum_values(Some(numbers))
-}
-
-macro_rules! schemas {
-    ($($noun:ty: $name:literal, $what:literal, $schema:expr;)*) => {$(
-        impl PartialSchema for $noun {
-            fn schema() -> RefOr<Schema> {
-                let described: Object = $schema.description(Some($what)).build();
-                RefOr::T(described.into())
-            }
-        }
-        impl ToSchema for $noun {
-            fn name() -> Cow<'static, str> {
-                Cow::Borrowed($name)
-            }
-        }
-    )*};
-}
-
 schemas! {
     Status: "ListingStatus", "0 on sale, 1 banned, 2 sold, 3 unreviewed", one_of([0, 1, 2, 3]);
     Verdict: "ListingVerdict", "0 on sale, 1 banned, 3 unreviewed", one_of([0, 1, 3]);
@@ -50,43 +23,16 @@ schemas! {
     Sort: "ProductSort", "0 newest, 1 most visited, 2 cheapest, 3 most expensive first", one_of([0, 1, 2, 3]);
     Pieces: "Pieces", "Pieces; none says that it is sold", whole(0, 999);
     Rating: "Rating", "Stars", whole(1, 5);
-    Picture: "Picture", "An http or https URL, or a path of this site that starts with /", ObjectBuilder::new()
-        .schema_type(Type::String)
+    Picture: "Picture", "An http or https URL, or a path of this site that starts with /", text()
         .max_length(Some(MAX_URL))
         .pattern(Some(r"^(/|/[A-Za-z0-9._~%-][A-Za-z0-9/._~%-]*|https?://[a-z]+(\.[a-z]+)*(/[A-Za-z0-9/._~%-]*)?)$"))
         .examples(["/media/lamp.jpg"]);
-}
-
-impl PartialSchema for Difference {
-    fn schema() -> RefOr<Schema> {
-        let described = OneOfBuilder::new()
-            .item(whole(-MAX_DIFFERENCE, -1))
-            .item(whole(1, MAX_DIFFERENCE))
-            .description(Some("Pieces more, or fewer where it is negative; not 0"));
-        RefOr::T(described.into())
-    }
-}
-
-impl ToSchema for Difference {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("StockDifference")
-    }
-}
-
-impl PartialSchema for Category {
-    fn schema() -> RefOr<Schema> {
-        let described = OneOfBuilder::new()
-            .item(kernel::Text::<1, 30>::schema())
-            .item(whole(1, i64::from(crate::category::HIGHEST)))
-            .description(Some("The number of one of the market's categories, or a name"));
-        RefOr::T(described.into())
-    }
-}
-
-impl ToSchema for Category {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("Category")
-    }
+    Difference: "StockDifference", "Pieces more, or fewer where it is negative; not 0", OneOfBuilder::new()
+        .item(whole(-MAX_DIFFERENCE, -1))
+        .item(whole(1, MAX_DIFFERENCE));
+    Category: "Category", "The number of one of the market's categories, or a name", OneOfBuilder::new()
+        .item(kernel::Text::<1, 30>::schema())
+        .item(whole(1, i64::from(crate::category::HIGHEST)));
 }
 
 /// `ids` of a query: UUIDs with commas between them. For descriptions only.
@@ -96,11 +42,7 @@ pub struct ProductIds;
 impl PartialSchema for ProductIds {
     fn schema() -> RefOr<Schema> {
         const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
-        let described: Object = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .pattern(Some(format!("^{UUID}(,{UUID}){{0,99}}$")))
-            .build();
-        RefOr::T(described.into())
+        RefOr::T(text().pattern(Some(format!("^{UUID}(,{UUID}){{0,99}}$"))).into())
     }
 }
 

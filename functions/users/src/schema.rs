@@ -1,42 +1,14 @@
 //! What the nouns of accounts look like in JSON and in queries, for the OpenAPI document.
 
-use std::borrow::Cow;
-
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, Schema, SchemaFormat, Type};
-use utoipa::openapi::{Object, RefOr};
-use utoipa::{PartialSchema, ToSchema};
+use kernel::schema::{one_of, text, whole};
+use kernel::schemas;
+use utoipa::openapi::schema::{KnownFormat, OneOfBuilder, SchemaFormat};
 
 use crate::captcha::{GivenCode, Scene};
 use crate::email::Email;
 use crate::password::Password;
 use crate::roll::PrivilegeNumber;
 use crate::user::{Status, Username};
-
-fn text() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String)
-}
-
-fn one_of<const N: usize>(numbers: [u8; N]) -> ObjectBuilder {
-    ObjectBuilder::new()
-        .schema_type(Type::Integer)
-        .enum_values(Some(numbers))
-}
-
-macro_rules! schemas {
-    ($($noun:ty: $name:literal, $what:literal, $schema:expr;)*) => {$(
-        impl PartialSchema for $noun {
-            fn schema() -> RefOr<Schema> {
-                let described: Object = $schema.description(Some($what)).build();
-                RefOr::T(described.into())
-            }
-        }
-        impl ToSchema for $noun {
-            fn name() -> Cow<'static, str> {
-                Cow::Borrowed($name)
-            }
-        }
-    )*};
-}
 
 schemas! {
     Username: "Username", "1 to 30 characters, no white space; nobody else has it", text()
@@ -56,24 +28,7 @@ schemas! {
         .enum_values(Some(["register", "login", "forget", "change_email", "change_password"]));
     Status: "AccountStatus", "0 normal, 1 banned", one_of([0, 1]);
     PrivilegeNumber: "Privilege", "0 member, 1 administrator", one_of([0, 1]);
-}
-
-impl PartialSchema for GivenCode {
-    fn schema() -> RefOr<Schema> {
-        let in_number = ObjectBuilder::new()
-            .schema_type(Type::Integer)
-            .minimum(Some(0))
-            .maximum(Some(999_999));
-        let described = OneOfBuilder::new()
-            .item(text().pattern(Some("^[0-9]{6}$")))
-            .item(in_number)
-            .description(Some("The six digits that were mailed"));
-        RefOr::T(described.into())
-    }
-}
-
-impl ToSchema for GivenCode {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("CaptchaCode")
-    }
+    GivenCode: "CaptchaCode", "The six digits that were mailed", OneOfBuilder::new()
+        .item(text().pattern(Some("^[0-9]{6}$")))
+        .item(whole(0, 999_999));
 }

@@ -11,122 +11,80 @@ use crate::{
     Timestamp, UserId,
 };
 
-fn text() -> ObjectBuilder {
+/// Text.
+#[must_use]
+pub fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
-fn known(schema: impl Into<Schema>) -> RefOr<Schema> {
-    RefOr::T(schema.into())
+/// A UUID.
+#[must_use]
+pub fn uuid() -> ObjectBuilder {
+    text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
 }
 
-macro_rules! uuids {
-    ($($id:ident: $what:literal,)*) => {$(
-        impl PartialSchema for $id {
-            fn schema() -> RefOr<Schema> {
-                known(text().format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid))).description(Some($what)))
+/// A whole number between the two, both included.
+#[must_use]
+pub fn whole(least: i64, most: i64) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(least))
+        .maximum(Some(most))
+}
+
+/// One of these numbers.
+#[must_use]
+pub fn one_of<const N: usize>(numbers: [u8; N]) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .enum_values(Some(numbers))
+}
+
+/// Describes nouns that are written otherwise than their types tell: `Noun: "name of the schema", "what it is", builder;`.
+/// Needs `utoipa` among the crate's dependencies.
+#[macro_export]
+macro_rules! schemas {
+    ($($noun:ty: $name:literal, $what:literal, $schema:expr;)*) => {$(
+        impl ::utoipa::PartialSchema for $noun {
+            fn schema() -> ::utoipa::openapi::RefOr<::utoipa::openapi::schema::Schema> {
+                ::utoipa::openapi::RefOr::T($schema.description(Some($what)).build().into())
             }
         }
-        impl ToSchema for $id {
-            fn name() -> Cow<'static, str> {
-                Cow::Borrowed(stringify!($id))
+        impl ::utoipa::ToSchema for $noun {
+            fn name() -> ::std::borrow::Cow<'static, str> {
+                ::std::borrow::Cow::Borrowed($name)
             }
         }
     )*};
 }
 
-uuids! {
-    OrderId: "Id of an order",
-    UserId: "Id of a user",
-    ProductId: "Id of a product",
-    PaymentId: "Id of one attempt to pay an order",
-    RefundId: "Id of a refund",
-    NotificationId: "Id of a notification",
-    BuyerId: "Id of the user who buys",
-    SellerId: "Id of the user who sells",
-    AssessmentId: "Id of one assessment of risk",
-}
-
-impl PartialSchema for Money {
-    fn schema() -> RefOr<Schema> {
-        known(
-            text()
-                .pattern(Some(r"^[0-9]{1,8}\.[0-9]{2}$"))
-                .description(Some("Yuan with two decimals"))
-                .examples(["19.90"]),
-        )
-    }
-}
-
-impl ToSchema for Money {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("Money")
-    }
+schemas! {
+    OrderId: "OrderId", "Id of an order", uuid();
+    UserId: "UserId", "Id of a user", uuid();
+    ProductId: "ProductId", "Id of a product", uuid();
+    PaymentId: "PaymentId", "Id of one attempt to pay an order", uuid();
+    RefundId: "RefundId", "Id of a refund", uuid();
+    NotificationId: "NotificationId", "Id of a notification", uuid();
+    BuyerId: "BuyerId", "Id of the user who buys", uuid();
+    SellerId: "SellerId", "Id of the user who sells", uuid();
+    AssessmentId: "AssessmentId", "Id of one assessment of risk", uuid();
+    Money: "Money", "Yuan with two decimals", text()
+        .pattern(Some(r"^[0-9]{1,8}\.[0-9]{2}$"))
+        .examples(["19.90"]);
+    Amount: "Amount", "Yuan: \"19.9\", \"19.90\" or the number 19.9; at most two decimals", OneOfBuilder::new()
+        .item(text().pattern(Some(r"^([1-9][0-9]{0,7}(\.[0-9]{1,2})?|0\.([1-9][0-9]?|0[1-9]))$")))
+        .item(whole(1, 99_999_999))
+        .examples(["19.90"]);
+    Timestamp: "Timestamp", "Milliseconds since 1970-01-01T00:00:00Z", ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
+    Quantity: "Quantity", "Pieces", whole(1, i64::from(Quantity::MAX));
 }
 
 /// How requests may write [`Money`] of more than nothing: text or a number, with at most two decimals. For
 /// `#[schema(value_type = kernel::schema::Amount)]` on the fields of requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Amount;
-
-impl PartialSchema for Amount {
-    fn schema() -> RefOr<Schema> {
-        let in_text = text().pattern(Some(r"^([1-9][0-9]{0,7}(\.[0-9]{1,2})?|0\.([1-9][0-9]?|0[1-9]))$"));
-        let in_number = ObjectBuilder::new()
-            .schema_type(Type::Integer)
-            .minimum(Some(1))
-            .maximum(Some(99_999_999));
-        known(
-            OneOfBuilder::new()
-                .item(in_text)
-                .item(in_number)
-                .description(Some(
-                    "Yuan: \"19.9\", \"19.90\" or the number 19.9; at most two decimals",
-                ))
-                .examples(["19.90"]),
-        )
-    }
-}
-
-impl ToSchema for Amount {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("Amount")
-    }
-}
-
-impl PartialSchema for Timestamp {
-    fn schema() -> RefOr<Schema> {
-        known(
-            ObjectBuilder::new()
-                .schema_type(Type::Integer)
-                .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
-                .description(Some("Milliseconds since 1970-01-01T00:00:00Z")),
-        )
-    }
-}
-
-impl ToSchema for Timestamp {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("Timestamp")
-    }
-}
-
-impl PartialSchema for Quantity {
-    fn schema() -> RefOr<Schema> {
-        known(
-            ObjectBuilder::new()
-                .schema_type(Type::Integer)
-                .minimum(Some(1))
-                .maximum(Some(Self::MAX))
-                .description(Some("Pieces")),
-        )
-    }
-}
-
-impl ToSchema for Quantity {
-    fn name() -> Cow<'static, str> {
-        Cow::Borrowed("Quantity")
-    }
-}
 
 impl<const MIN: usize, const MAX: usize> PartialSchema for Text<MIN, MAX> {
     fn schema() -> RefOr<Schema> {
@@ -145,7 +103,7 @@ impl<const MIN: usize, const MAX: usize> PartialSchema for Text<MIN, MAX> {
             .max_length(Some(MAX))
             .pattern(Some(pattern))
             .build();
-        known(described)
+        RefOr::T(described.into())
     }
 }
 
