@@ -4,6 +4,7 @@
 //! stand in for AWS by setting them. `aws-config` is left out: its provider chain looks for profiles, containers and
 //! instance metadata that a Lambda function never has, and costs start-up time for it.
 
+pub mod instance;
 pub mod roots;
 pub mod secrets;
 pub mod settings;

@@ -14,19 +14,7 @@ pub(crate) type Handler = Box<dyn Fn(Value) -> Boxed<Result<Value, crate::EventE
 pub(crate) type Build = Box<dyn FnOnce(Cloud) -> Boxed<Result<Handler, StartError>>>;
 
 pub(crate) fn serve(build: Build) -> ExitCode {
-    lambda_runtime::tracing::init_default_subscriber();
-    let started = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(run(build)));
-    match started {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(reason = %error, "the function can not start");
-            ExitCode::FAILURE
-        }
-    }
+    cloud::instance::run(Box::pin(run(build)))
 }
 
 async fn run(build: Build) -> Result<(), lambda_runtime::Error> {

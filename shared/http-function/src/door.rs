@@ -46,31 +46,15 @@ where
     }
     #[cfg(not(debug_assertions))]
     drop(describe);
-    serve(Box::new(move |cloud| {
+    let build: Build = Box::new(move |cloud| {
         Box::pin(async move {
             let state = Arc::new(build(cloud).await?);
             let operation: Operation =
                 Box::new(move |call| Box::pin(operation(state.clone(), call).map(|answer| answer.map_err(Into::into))));
             Ok(operation)
         })
-    }))
-}
-
-fn serve(build: Build) -> ExitCode {
-    lambda_http::tracing::init_default_subscriber();
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return refuse_to_start(&error),
-    };
-    match runtime.block_on(run(build)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => refuse_to_start(error.as_ref()),
-    }
-}
-
-fn refuse_to_start(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    tracing::error!(reason = %error, "the function can not start");
-    ExitCode::FAILURE
+    });
+    cloud::instance::run(Box::pin(run(build)))
 }
 
 async fn run(build: Build) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {

@@ -179,19 +179,7 @@ fn protocols(headers: &HeaderMap) -> Vec<String> {
 }
 
 fn serve(build: Build) -> ExitCode {
-    lambda_runtime::tracing::init_default_subscriber();
-    let started = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Into::into)
-        .and_then(|runtime| runtime.block_on(run(build)));
-    match started {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!(reason = %error, "the function can not start");
-            ExitCode::FAILURE
-        }
-    }
+    cloud::instance::run(Box::pin(run(build)))
 }
 
 async fn run(build: Build) -> Result<(), lambda_runtime::Error> {
