@@ -1,6 +1,6 @@
 //! The JSON that leaves.
 
-use http_function::Call;
+use http_function::{Call, PageLinks};
 use kernel::{NotificationId, Page, UserId, Zone};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -137,20 +137,11 @@ impl ReadAllView {
 /// What was told, in the shape of its own that the page of messages reads.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct MessagesView {
-    links: MessageLinksView,
+    links: PageLinks,
     count: usize,
     total_pages: usize,
     current_page: u32,
     results: Vec<MessageView>,
-}
-
-/// The neighbours of a page, where there are any.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct MessageLinksView {
-    #[schema(required)]
-    next: Option<String>,
-    #[schema(required)]
-    previous: Option<String>,
 }
 
 /// A notification on the page of messages.
@@ -167,7 +158,6 @@ impl MessagesView {
     /// A page of what was told.
     #[must_use]
     pub fn of(page: Page<Notification>, call: &Call) -> Self {
-        let url = |number| call.url_of_page(number);
         let message = |notification: Notification| MessageView {
             message_id: notification.id,
             title: notification.message.title,
@@ -175,10 +165,7 @@ impl MessagesView {
             created_at: call.zone().show(notification.created_at),
         };
         Self {
-            links: MessageLinksView {
-                next: page.next().map(url),
-                previous: page.previous().map(url),
-            },
+            links: PageLinks::of(&page, call),
             count: page.count,
             total_pages: page.total_pages(),
             current_page: page.request.number(),

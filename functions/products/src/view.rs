@@ -1,6 +1,6 @@
 //! The JSON that leaves, and the numbers in which clients speak.
 
-use http_function::Call;
+use http_function::{Call, PageLinks};
 use kernel::{Money, OrderId, Page, ProductId, Quantity, SellerId, UserId, Zone};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use utoipa::ToSchema;
@@ -133,22 +133,13 @@ impl ReviewListView {
 /// A list, in the shape of its own that the product pages read.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ListView<T> {
-    links: LinksView,
+    links: PageLinks,
     /// Entries on all pages.
     count: usize,
     total_pages: usize,
     current_page: u32,
     results: Vec<T>,
     data: ListDataView<T>,
-}
-
-/// The neighbours of a page.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct LinksView {
-    #[schema(required)]
-    next: Option<String>,
-    #[schema(required)]
-    previous: Option<String>,
 }
 
 /// The same entries once more, for clients that look for them one level down.
@@ -160,12 +151,8 @@ pub struct ListDataView<T> {
 
 impl<T: Clone> ListView<T> {
     fn of(page: Page<T>, call: &Call) -> Self {
-        let url = |number| call.url_of_page(number);
         Self {
-            links: LinksView {
-                next: page.next().map(url),
-                previous: page.previous().map(url),
-            },
+            links: PageLinks::of(&page, call),
             count: page.count,
             total_pages: page.total_pages(),
             current_page: page.request.number(),

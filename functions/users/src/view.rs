@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use http_function::{Call, Problem};
+use http_function::{Call, PageLinks, Problem};
 use kernel::{Page, Timestamp, UserId, Zone};
 use keys::{Privilege, Revocation, SigningKeys};
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -59,22 +59,12 @@ pub struct ManagedView {
 /// A list of users, in the shape of its own that the administration pages read.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RollView {
-    links: LinksView,
+    links: PageLinks,
     count: usize,
     total_pages: usize,
     current_page: u32,
     results: Vec<ManagedView>,
     data: RollDataView,
-}
-
-/// The neighbours of a page, where there are any.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = UserLinksView)]
-pub struct LinksView {
-    #[schema(required)]
-    next: Option<String>,
-    #[schema(required)]
-    previous: Option<String>,
 }
 
 /// The same list once more, for clients that look for it one level down.
@@ -190,12 +180,8 @@ impl RollView {
                 .map(|user| ManagedView::of(user, call.zone()))
                 .collect()
         };
-        let url = |number| call.url_of_page(number);
         Self {
-            links: LinksView {
-                next: page.next().map(url),
-                previous: page.previous().map(url),
-            },
+            links: PageLinks::of(page, call),
             count: page.count,
             total_pages: page.total_pages(),
             current_page: page.request.number(),

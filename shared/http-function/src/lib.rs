@@ -16,6 +16,6 @@ pub use callers::{Caller, Callers};
 pub use description::{Api, operation};
 pub use door::open;
 pub use problem::Problem;
-pub use reply::Reply;
+pub use reply::{PageLinks, Reply};
 
 pub use http::{HeaderMap, Method, StatusCode, header};

@@ -6,8 +6,30 @@ use http::{HeaderValue, StatusCode};
 use kernel::Page;
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::{Call, Problem};
+
+/// The neighbours of a page, where there are any, for the lists that have a shape of their own.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PageLinks {
+    #[schema(required)]
+    next: Option<String>,
+    #[schema(required)]
+    previous: Option<String>,
+}
+
+impl PageLinks {
+    /// The neighbours of `page` in the list that `call` asks for.
+    #[must_use]
+    pub fn of<T>(page: &Page<T>, call: &Call) -> Self {
+        let url = |number| call.url_of_page(number);
+        Self {
+            next: page.next().map(url),
+            previous: page.previous().map(url),
+        }
+    }
+}
 
 /// An answer: status, headers and body.
 #[derive(Debug)]
