@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity, ReturnValue};
 use cloud::{Cloud, StartError};
 use serde::Serialize;
@@ -328,15 +329,7 @@ impl Table {
     /// [`TableError::ConditionFailed`], [`TableError::Unavailable`].
     pub fn update(&self, update: Update) -> Boxed<'_, Result<(), TableError>> {
         Box::pin(async move {
-            self.client
-                .update_item()
-                .table_name(&self.name)
-                .set_key(Some(update.key.item()))
-                .update_expression(update.expression)
-                .condition_expression(update.condition)
-                .set_expression_attribute_names((!update.names.is_empty()).then_some(update.names))
-                .set_expression_attribute_values((!update.values.is_empty()).then_some(update.values))
-                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+            self.updating(update)
                 .send()
                 .await
                 .map(|_| ())
@@ -353,18 +346,22 @@ impl Table {
         Box::pin(async move { self.parse_item(self.updated_item(update).await?) })
     }
 
+    fn updating(&self, update: Update) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(update.key.item()))
+            .update_expression(update.expression)
+            .condition_expression(update.condition)
+            .set_expression_attribute_names((!update.names.is_empty()).then_some(update.names))
+            .set_expression_attribute_values((!update.values.is_empty()).then_some(update.values))
+            .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
+    }
+
     fn updated_item(&self, update: Update) -> Boxed<'_, Result<Item, TableError>> {
         Box::pin(async move {
-            self.client
-                .update_item()
-                .table_name(&self.name)
-                .set_key(Some(update.key.item()))
-                .update_expression(update.expression)
-                .condition_expression(update.condition)
-                .set_expression_attribute_names((!update.names.is_empty()).then_some(update.names))
-                .set_expression_attribute_values((!update.values.is_empty()).then_some(update.values))
+            self.updating(update)
                 .return_values(ReturnValue::AllNew)
-                .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
                 .send()
                 .await
                 .map(|answer| answer.attributes.unwrap_or_default())
