@@ -49,6 +49,21 @@ fn api(world: &World) -> Vec<(&Route, String)> {
 }
 
 #[test]
+fn a_wrong_method_is_told_the_right_ones() {
+    in_world(async |world| {
+        for (method, path, allowed) in [
+            ("PUT", "/api/orders", "GET, POST"),
+            ("GET", "/api/orders/7/cancel/", "PATCH, POST, PUT"),
+            ("TRACE", "/api/orders", "GET, HEAD, OPTIONS, PUT, POST, PATCH, DELETE"),
+        ] {
+            let refused = world.ask(method, path).expect(405).await;
+            assert_eq!(refused.kind(), "method-not-allowed");
+            assert_eq!(refused.headers["allow"], allowed);
+        }
+    });
+}
+
+#[test]
 fn behind_the_front_both_forms_answer_the_same_for_every_method() {
     in_world(async |world| {
         let member = world.member("买家").await;

@@ -1,5 +1,6 @@
 //! One call, as an operation sees it: everything it reads is parsed, or refused with the field's name.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::str::FromStr;
@@ -139,13 +140,16 @@ impl Call {
             .map_err(|error: T::Err| Problem::invalid_field(name, error))
     }
 
-    /// The query parameter `name` as text, if it is there; the first of several.
-    #[must_use]
-    pub fn query_text(&self, name: &str) -> Option<&str> {
-        self.query
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+    /// The query parameter `name` as text; empty counts as absent.
+    ///
+    /// # Errors
+    /// 400 naming it, where it is given more than once: which one is meant is anybody's guess.
+    pub fn query_text(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        let mut given = self.query.iter().filter(|(key, _)| key == name);
+        match (given.next(), given.next()) {
+            (Some(_), Some(_)) => Err(Problem::invalid_field(name, "is given more than once")),
+            (only, _) => Ok(only.map(|(_, value)| value.as_str()).filter(|text| !text.is_empty())),
+        }
     }
 
     /// The query parameter `name`, parsed; empty counts as absent.
@@ -153,8 +157,7 @@ impl Call {
     /// # Errors
     /// 400 naming it.
     pub fn query_parameter<T: FromStr<Err: Display>>(&self, name: &'static str) -> Result<Option<T>, Problem> {
-        self.query_text(name)
-            .filter(|text| !text.is_empty())
+        self.query_text(name)?
             .map(str::parse)
             .transpose()
             .map_err(|error: T::Err| Problem::invalid_field(name, error))
@@ -165,8 +168,8 @@ impl Call {
     /// # Errors
     /// 400 naming the parameter.
     pub fn page(&self, default_size: u32) -> Result<PageRequest, Problem> {
-        let given = |name| self.query_text(name).filter(|text| !text.is_empty());
-        PageRequest::parse(given("page"), given("page_size"), default_size).map_err(|error| {
+        let (number, size) = (self.query_text("page")?, self.query_text("page_size")?);
+        PageRequest::parse(number, size, default_size).map_err(|error| {
             let name = match error {
                 kernel::page::PageError::Number => "page",
                 kernel::page::PageError::Size => "page_size",
@@ -184,6 +187,7 @@ impl Call {
         if !body.trim_start().starts_with('{') {
             return Err(not_an_object("must be a JSON object"));
         }
+        let body = &*without_zero_fractions(body);
         let mut reader = serde_json::Deserializer::from_str(body);
         let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| refused_field(&error, body))?;
         reader
@@ -267,6 +271,32 @@ fn not_an_object(reason: &'static str) -> Problem {
     Problem::invalid_field("body", reason)
 }
 
+/// The same JSON with its numbers like `2.0` written as `2`: to JSON they are the same, to serde's whole numbers they are
+/// not. Done to the text, so that no other number loses a digit.
+fn without_zero_fractions(body: &str) -> Cow<'_, str> {
+    if !body.contains(".0") {
+        return Cow::Borrowed(body);
+    }
+    let is_of_number = |c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.' | 'e' | 'E');
+    let mut rewritten = String::with_capacity(body.len());
+    let (mut rest, mut in_text) = (body, false);
+    while let Some(first) = rest.chars().next() {
+        let token = match (in_text, first) {
+            (true, '\\') => rest.chars().take(2).map(char::len_utf8).sum(),
+            (false, '-' | '0'..='9') => rest.find(|c| !is_of_number(c)).unwrap_or(rest.len()),
+            _ => first.len_utf8(),
+        };
+        let (token, after) = rest.split_at(token);
+        in_text ^= first == '"';
+        rewritten.push_str(match token.split_once('.') {
+            Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|digit| digit == b'0') => whole,
+            _ => token,
+        });
+        rest = after;
+    }
+    Cow::Owned(rewritten)
+}
+
 fn refused_field(error: &serde_path_to_error::Error<serde_json::Error>, body: &str) -> Problem {
     let is_syntax = error.inner().is_syntax() || error.inner().is_eof();
     if is_syntax && serde_json::from_str::<serde::de::IgnoredAny>(body).is_err() {
@@ -286,5 +316,31 @@ fn refused_field(error: &serde_path_to_error::Error<serde_json::Error>, body: &s
         // What serde calls a syntax error in valid JSON is a member of another type than the words it can be.
         None if is_syntax => Problem::invalid_field(path, "must be one of the documented words"),
         None => Problem::invalid_field(path, said),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zero_fraction_is_no_fraction_and_nothing_else_is_rewritten() {
+        for (body, rewritten) in [
+            (r#"{"a": 2.0}"#, r#"{"a": 2}"#),
+            (r#"{"a":[-3.00,0.0,1]}"#, r#"{"a":[-3,0,1]}"#),
+            (
+                r#"{"a": "2.0", "b": 2.50, "c": 2.05}"#,
+                r#"{"a": "2.0", "b": 2.50, "c": 2.05}"#,
+            ),
+            (
+                r#"{"a\": 2.0": 1, "b": 1.0e2, "c": 1e2}"#,
+                r#"{"a\": 2.0": 1, "b": 1.0e2, "c": 1e2}"#,
+            ),
+            (r#"{"\\": 2.0}"#, r#"{"\\": 2}"#),
+            (r#"{"字": 2.0}"#, r#"{"字": 2}"#),
+            (r#"{"a": "2.0\"#, r#"{"a": "2.0\"#),
+        ] {
+            assert_eq!(without_zero_fractions(body), rewritten, "{body}");
+        }
     }
 }

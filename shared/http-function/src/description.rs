@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{
     Components, Content, HttpMethod, Info, OpenApi, Paths, Ref, RefOr, Required, ResponseBuilder, ResponsesBuilder,
@@ -170,17 +170,25 @@ impl Operation {
     }
 
     /// A parameter of the path.
-    pub fn path<T: ToSchema>(self, name: &'static str, what: &'static str) -> Self {
-        self.parameter::<T>(ParameterIn::Path, name, what, true)
+    pub fn path<T: ToSchema>(mut self, name: &'static str, what: &'static str) -> Self {
+        let schema = self.known::<T>();
+        self.parameter(ParameterIn::Path, name, what, Required::True, schema)
     }
 
-    /// A parameter of the query that may be left out.
-    pub fn query<T: ToSchema>(self, name: &'static str, what: &'static str) -> Self {
-        self.parameter::<T>(ParameterIn::Query, name, what, false)
+    /// A parameter of the query that may be left out, or left empty, which is the same.
+    pub fn query<T: ToSchema>(mut self, name: &'static str, what: &'static str) -> Self {
+        let schema = self.known::<T>();
+        self.may_be_empty(name, what, schema)
+    }
+
+    fn may_be_empty(self, name: &'static str, what: &'static str, schema: impl Into<RefOr<Schema>>) -> Self {
+        let empty = kernel::schema::text().max_length(Some(0));
+        let schema = Schema::from(AnyOfBuilder::new().item(schema).item(empty).build());
+        self.parameter(ParameterIn::Query, name, what, Required::False, schema)
     }
 
     /// `page` and `page_size`, as every list takes them.
-    pub fn paged(mut self, default_size: u32) -> Self {
+    pub fn paged(self, default_size: u32) -> Self {
         let whole = |max: u32| {
             ObjectBuilder::new()
                 .schema_type(Type::Integer)
@@ -188,19 +196,8 @@ impl Operation {
                 .maximum(Some(max))
         };
         let size = whole(kernel::PageRequest::MAX_SIZE).default(Some(default_size.into()));
-        for (name, what, schema) in [
-            ("page", "Which page, from 1", whole(1_000_000)),
-            ("page_size", "Entries on a page", size),
-        ] {
-            let parameter = ParameterBuilder::new()
-                .name(name)
-                .parameter_in(ParameterIn::Query)
-                .description(Some(what))
-                .required(Required::False)
-                .schema(Some(schema));
-            self.parameters.push(parameter.build());
-        }
-        self
+        self.may_be_empty("page", "Which page, from 1", whole(1_000_000))
+            .may_be_empty("page_size", "Entries on a page", size)
     }
 
     /// `Idempotency-Key`: the same key with the same body answers the same and is done once.
@@ -222,21 +219,20 @@ impl Operation {
         self
     }
 
-    fn parameter<T: ToSchema>(
+    fn parameter(
         mut self,
         place: ParameterIn,
         name: &'static str,
         what: &'static str,
-        is_required: bool,
+        required: Required,
+        schema: impl Into<RefOr<Schema>>,
     ) -> Self {
-        let required = if is_required { Required::True } else { Required::False };
-        let schema = self.known::<T>();
         let parameter = ParameterBuilder::new()
             .name(name)
             .parameter_in(place)
             .description(Some(what))
             .required(required)
-            .schema(Some(schema));
+            .schema(Some(schema.into()));
         self.parameters.push(parameter.build());
         self
     }

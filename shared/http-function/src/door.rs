@@ -171,8 +171,10 @@ fn refusal(problem: &Problem, wants_problem_json: bool, request_id: &str) -> Rep
         ("application/json", problem.envelope(request_id))
     };
     let mut reply = Reply::with_type(problem.status(), content_type, body.to_string().into());
-    if let Some(seconds) = problem.retry_after_seconds() {
-        reply.headers.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
+    for (name, text) in problem.headers() {
+        reply
+            .headers
+            .extend(HeaderValue::from_str(text).map(|value| (name.clone(), value)));
     }
     reply
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use http::StatusCode;
+use http::header::{ALLOW, RETRY_AFTER};
+use http::{HeaderName, StatusCode};
 use serde_json::{Value, json};
 use service_client::CallError;
 use tables::TableError;
@@ -23,7 +24,7 @@ struct Parts {
     fields: BTreeMap<String, String>,
     fail_code: Option<&'static str>,
     extra: Vec<(&'static str, Value)>,
-    retry_after_seconds: Option<u32>,
+    headers: Vec<(HeaderName, String)>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -37,7 +38,7 @@ impl Problem {
             fields: BTreeMap::new(),
             fail_code: None,
             extra: Vec::new(),
-            retry_after_seconds: None,
+            headers: Vec::new(),
             cause: None,
         }))
     }
@@ -64,21 +65,32 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", format!("There is no such {what}."))
     }
 
+    /// 405: no path takes this method; these ones, separated by commas, some paths do.
+    #[must_use]
+    pub fn method_not_allowed(allowed: String) -> Self {
+        let mut problem = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            "This method is not allowed.",
+        );
+        problem.0.headers.push((ALLOW, allowed));
+        problem
+    }
+
     /// 409: the state of things forbids it.
     pub fn conflict(kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::CONFLICT, kind, message)
     }
 
-    /// 503: something this call needs does not answer; it may be repeated after `retry_after_seconds`.
+    /// 503: something this call needs does not answer; it may be repeated in two seconds.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let mut problem = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
             "The service is busy. Nothing was lost; please try again in a moment.",
         );
-        problem.0.retry_after_seconds = Some(2);
         problem.0.cause = Some(cause.into());
-        problem
+        problem.retry_after(2)
     }
 
     /// 500: a fault of ours. The client learns the request id only.
@@ -116,7 +128,8 @@ impl Problem {
     /// Says when to try again.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
-        self.0.retry_after_seconds = Some(seconds);
+        self.0.headers.retain(|(name, _)| *name != RETRY_AFTER);
+        self.0.headers.push((RETRY_AFTER, seconds.to_string()));
         self
     }
 
@@ -144,8 +157,9 @@ impl Problem {
         &self.0.fields
     }
 
-    pub(crate) fn retry_after_seconds(&self) -> Option<u32> {
-        self.0.retry_after_seconds
+    /// The headers that go with it.
+    pub(crate) fn headers(&self) -> &[(HeaderName, String)] {
+        &self.0.headers
     }
 
     /// The cause with all of its causes, for the log.

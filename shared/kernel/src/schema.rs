@@ -73,7 +73,11 @@ schemas! {
         .examples(["19.90"]);
     Amount: "Amount", "Yuan: \"19.9\", \"19.90\" or the number 19.9; at most two decimals", OneOfBuilder::new()
         .item(text().pattern(Some(r"^([1-9][0-9]{0,7}(\.[0-9]{1,2})?|0\.([1-9][0-9]?|0[1-9]))$")))
-        .item(whole(1, 99_999_999))
+        .item(ObjectBuilder::new()
+            .schema_type(Type::Number)
+            .minimum(Some(0.01))
+            .maximum(Some(99_999_999.99))
+            .multiple_of(Some(0.01)))
         .examples(["19.90"]);
     Timestamp: "Timestamp", "Milliseconds since 1970-01-01T00:00:00Z", ObjectBuilder::new()
         .schema_type(Type::Integer)

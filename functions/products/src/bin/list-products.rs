@@ -27,13 +27,22 @@ fn main() -> ExitCode {
 }
 
 async fn list_products(shelf: Arc<ReadShelf>, call: Call) -> Result<Reply, ProductError> {
-    let page = match call.query_parameter::<Ids>("ids")? {
+    // All of the query is read, also where `ids` alone decides: what can not be meant is refused.
+    let (ids, request) = (call.query_parameter::<Ids>("ids")?, call.page(PAGE_SIZE)?);
+    let search = Search {
+        title: call.query_parameter::<Title>("title")?.map(Title::into_string),
+        min_price: call.query_parameter("min_price")?,
+        max_price: call.query_parameter("max_price")?,
+        status: call.query_parameter("status")?.unwrap_or(Status::OnSale),
+        sort: call.query_parameter("sort_by")?.unwrap_or_default(),
+    };
+    let page = match ids {
         Some(Ids(ids)) => {
             let request = PageRequest::parse(None, None, PageRequest::MAX_SIZE)
                 .map_err(|error| Problem::invalid_field("ids", error))?;
             request.cut(shelf.find_all(&ids).await?)
         }
-        None => search(&shelf, &call).await?,
+        None => found(&shelf, &call, request, &search).await?,
     };
     let shown = page
         .entries
@@ -46,15 +55,12 @@ async fn list_products(shelf: Arc<ReadShelf>, call: Call) -> Result<Reply, Produ
     )?)
 }
 
-async fn search(shelf: &ReadShelf, call: &Call) -> Result<Page<Product>, ProductError> {
-    let request = call.page(PAGE_SIZE)?;
-    let search = Search {
-        title: call.query_parameter::<Title>("title")?.map(Title::into_string),
-        min_price: call.query_parameter("min_price")?,
-        max_price: call.query_parameter("max_price")?,
-        status: call.query_parameter("status")?.unwrap_or(Status::OnSale),
-        sort: call.query_parameter("sort_by")?.unwrap_or_default(),
-    };
+async fn found(
+    shelf: &ReadShelf,
+    call: &Call,
+    request: PageRequest,
+    search: &Search,
+) -> Result<Page<Product>, ProductError> {
     let entries = if search.status.is_held_back() && call.administrator().is_err() {
         Vec::new()
     } else {

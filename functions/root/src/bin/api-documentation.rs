@@ -4,10 +4,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
+use root::DOCUMENT;
 use utoipa_swagger_ui::Config;
 
-/// Made from the types of all functions: `cargo run -- openapi`.
-const DOCUMENT: &str = include_str!("../../openapi.json");
 const DOCUMENT_PATH: &str = "/api/openapi.json";
 const PAGE_PATH: &str = "/api/docs";
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use cloud::{Cloud, StartError};
 use contracts::security::{OrderAssessment, OrderToAssess};
-use http_function::{Api, Call, Method, Reply, StatusCode, operation};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
+use kernel::money::MoneyError;
 use kernel::{Timestamp, UserId};
 use security::assessment::Assessed;
 use security::error::SecurityError;
@@ -61,6 +62,9 @@ fn describe(api: &mut Api) {
 async fn assess_order(desk: Arc<Desk>, call: Call) -> Result<Reply, SecurityError> {
     call.service()?;
     let order: OrderToAssess = call.json()?;
+    if order.total_amount.is_zero() {
+        return Err(Problem::invalid_field("total_amount", MoneyError::Zero).into());
+    }
     let now = call.now();
 
     let policies = desk.policies.recent(now).await?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cloud::Cloud;
 use contracts::security::Decision;
-use http_function::{Api, Call, Method, Reply, StatusCode, operation};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::UserId;
 use security::assessment::{Place, Shelf};
 use security::error::SecurityError;
@@ -58,7 +58,7 @@ async fn list_risk_assessments(assessments: Arc<ListAssessments>, call: Call) ->
         .collect();
     let body = AssessmentsView {
         count: data.len(),
-        next: listed.next.map(|place| url_after(&call, &place)),
+        next: listed.next.map(|place| url_after(&call, &place)).transpose()?,
         previous: None,
         results: AssessmentsResults {
             code: 200,
@@ -70,10 +70,12 @@ async fn list_risk_assessments(assessments: Arc<ListAssessments>, call: Call) ->
 }
 
 /// The same list from this place on. What was parsed needs no encoding.
-fn url_after(call: &Call, place: &Place) -> String {
-    let kept = ["decision", "user_uuid", "kind", "page_size"]
-        .into_iter()
-        .filter_map(|name| call.query_text(name).map(|value| format!("{name}={value}&")))
-        .collect::<String>();
-    format!("{}{}/?{kept}after={place}", call.base_url(), call.path())
+fn url_after(call: &Call, place: &Place) -> Result<String, Problem> {
+    let mut url = format!("{}{}/?", call.base_url(), call.path());
+    for name in ["decision", "user_uuid", "kind", "page_size"] {
+        if let Some(value) = call.query_text(name)? {
+            url.push_str(&format!("{name}={value}&"));
+        }
+    }
+    Ok(format!("{url}after={place}"))
 }
