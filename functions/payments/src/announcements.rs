@@ -49,7 +49,9 @@ fn of_payment(before: Option<Status>, payment: &Payment) -> Result<Vec<Announcem
     }
     let (id, order_uuid, user_uuid, amount) = (payment.id, payment.order, payment.user, payment.amount);
     let announcement = match &payment.state {
-        State::Created | State::Pending { .. } | State::Closed | State::Expired => return Ok(Vec::new()),
+        State::Created | State::Pending { .. } | State::Closed { .. } | State::Expired { .. } => {
+            return Ok(Vec::new());
+        }
         State::Paid { receipt } => {
             let event = PaymentEvent::PaymentSucceeded {
                 payment_uuid: id,

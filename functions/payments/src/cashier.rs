@@ -1,5 +1,7 @@
 //! Payments at their providers: opening, asking, closing, and the one path by which what a provider says becomes state.
 
+use std::sync::Arc;
+
 use cloud::{Cloud, StartError};
 use contracts::orders::OrderForServices;
 use contracts::payments::PaymentMethod;
@@ -8,8 +10,8 @@ use kernel::{Money, PaymentId, Timestamp, UserId};
 use crate::error::PaymentError;
 use crate::head::Head;
 use crate::ledger::Ledger;
-use crate::payment::{Decision, Payment, State};
-use crate::provider::{Closing, Observation, Provider, ProviderName, Queried};
+use crate::payment::{Decision, Ending, Payment, State};
+use crate::provider::{Channel, Closing, Making, Observation, Payer, Provider, ProviderName, Queried, Trade};
 use crate::providers::Providers;
 use crate::status::Status;
 use crate::table::WritePayments;
@@ -18,7 +20,7 @@ use crate::table::WritePayments;
 #[derive(Debug)]
 pub struct Cashier {
     payments: WritePayments,
-    providers: Providers,
+    providers: Arc<Providers>,
 }
 
 /// A wish to pay an order.
@@ -34,6 +36,10 @@ pub struct Wish {
     pub order: OrderForServices,
     /// How.
     pub method: PaymentMethod,
+    /// Where he wants to meet the provider.
+    pub channel: Channel,
+    /// What the provider wants to know of him.
+    pub payer: Payer,
 }
 
 /// How often opening an attempt is decided anew when others keep opening and closing attempts for the same order.
@@ -47,7 +53,7 @@ impl Cashier {
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
         Ok(Self {
             payments: WritePayments::from_env(cloud)?,
-            providers: Providers::from_env(cloud).await?,
+            providers: Arc::new(Providers::from_env(cloud).await?),
         })
     }
 
@@ -59,12 +65,12 @@ impl Cashier {
 
     /// The providers.
     #[must_use]
-    pub fn providers(&self) -> &Providers {
+    pub fn providers(&self) -> &Arc<Providers> {
         &self.providers
     }
 
-    /// The live attempt to pay the order by the method wished for: the one there is, or a new one once an attempt by
-    /// another method is closed. `head` is what was known of the order's attempts. Says whether it is new.
+    /// The live attempt to pay the order in the way wished for: the one there is, or a new one once an attempt in another
+    /// way is closed. `head` is what was known of the order's attempts. Says whether it is new.
     ///
     /// # Errors
     /// [`PaymentError::AlreadyPaid`], [`PaymentError::UnderReview`], [`PaymentError::Provider`],
@@ -97,7 +103,10 @@ impl Cashier {
                         None => payment,
                     };
                     if self.payments.begin(&payment, head.as_ref()).await? {
-                        return Ok((self.offer(payment, now).await?, true));
+                        let offered = self.offer(payment, &wish.payer, now).await?;
+                        if offered.status().is_open() {
+                            return Ok((offered, true));
+                        }
                     }
                 }
             }
@@ -115,12 +124,13 @@ impl Cashier {
         if !status.is_open() {
             return Ok(None);
         }
-        if live.method == wish.method {
+        if (live.method, live.channel) == (wish.method, wish.channel) {
             // Two requests with one key but different bodies met here; the later one has not seen the earlier one stored.
             if live.id == wish.id && live.fingerprint != wish.fingerprint {
                 return Err(PaymentError::KeyReused);
             }
-            return self.offer(live, now).await.map(Some);
+            let offered = self.offer(live, &wish.payer, now).await?;
+            return Ok(Some(offered).filter(|payment| payment.status().is_open()));
         }
         match self.close(live, now).await?.status() {
             Status::Paid => Err(PaymentError::AlreadyPaid(wish.order.order_uuid)),
@@ -130,16 +140,39 @@ impl Cashier {
 
     /// Gets the provider's offer for a payment that has none yet, also when asking for it was cut off earlier.
     ///
+    /// Look at the status of what comes back: the trade may have been paid or closed since.
+    ///
     /// # Errors
     /// [`PaymentError::Provider`]: the payment stays, the next request asks again under the same number.
-    pub async fn offer(&self, payment: Payment, now: Timestamp) -> Result<Payment, PaymentError> {
+    /// [`PaymentError::Refused`]: the provider does not take it; the payment failed.
+    pub async fn offer(&self, payment: Payment, payer: &Payer, now: Timestamp) -> Result<Payment, PaymentError> {
         if payment.status() != Status::Created {
             return Ok(payment);
         }
-        let offer = self.providers.named(payment.provider)?.create(&payment).await?;
-        self.payments
-            .change(payment.id, |payment| Ok(payment.offered(offer.clone(), now)))
-            .await
+        let id = payment.id;
+        match self.providers.named(payment.provider)?.create(&payment, payer).await {
+            Making::Offered(offer) => {
+                self.payments
+                    .change(id, |payment| Ok(payment.offered(offer.clone(), now)))
+                    .await
+            }
+            Making::AlreadyPaid => self.query(payment, now).await,
+            Making::Closed => self.end(id, Ending::ClosedThere, now).await,
+            Making::Rejected(reason) => {
+                tracing::error!(payment = %id, provider = ?payment.provider, reason, "the provider refuses a payment");
+                let failed = Observation {
+                    payment: id,
+                    trade: Trade::Failed,
+                };
+                self.apply(&failed, now).await?;
+                Err(PaymentError::Refused(id))
+            }
+            Making::Unknown(silence) => Err(silence.into()),
+        }
+    }
+
+    async fn end(&self, id: PaymentId, ending: Ending, now: Timestamp) -> Result<Payment, PaymentError> {
+        self.payments.change(id, |payment| Ok(payment.ended(ending, now))).await
     }
 
     /// The one path from what was seen at a provider to what is stored. Seeing the same again changes nothing.
@@ -179,16 +212,16 @@ impl Cashier {
             return Ok(payment);
         }
         match self.providers.named(payment.provider)?.close(&payment).await {
-            // A provider that does not know the trade may learn of it yet: money that comes then is late and goes back.
-            Closing::Closed | Closing::NotFound => {
-                self.payments.change(payment.id, |payment| Ok(payment.ended(now))).await
-            }
+            Closing::Closed => self.end(payment.id, Ending::ClosedThere, now).await,
+            // It may learn of the trade yet: money that comes then is late and goes back.
+            Closing::NotFound => self.end(payment.id, Ending::NotKnownThere, now).await,
             Closing::AlreadyPaid => self.query(payment, now).await,
             Closing::Unknown(silence) => Err(silence.into()),
         }
     }
 
-    /// What time alone does to an open payment: a question in case the callback was lost, and the end when it is overdue.
+    /// What time alone does to a payment: a question in case the callback was lost, the end when it is overdue, and a last
+    /// look afterwards where money could still come.
     ///
     /// # Errors
     /// [`PaymentError::Provider`]: it stays due.
@@ -201,11 +234,11 @@ impl Cashier {
             return Ok(());
         }
         let payment = self.query(payment, now).await?;
-        if payment.is_overdue(now) {
-            self.close(payment, now).await?;
-        } else {
-            self.payments.change(id, |payment| Ok(payment.checked(now))).await?;
-        }
+        match payment.status().is_open() {
+            true if payment.is_overdue(now) => self.close(payment, now).await?,
+            true => self.payments.change(id, |payment| Ok(payment.checked(now))).await?,
+            false => self.payments.change(id, |payment| Ok(payment.looked(now))).await?,
+        };
         Ok(())
     }
 
@@ -229,6 +262,7 @@ fn new_payment(wish: &Wish, provider: ProviderName, now: Timestamp) -> Payment {
         user: wish.user,
         amount: wish.order.total_amount,
         method: wish.method,
+        channel: wish.channel,
         provider,
         subject: wish.order.title.clone(),
         created_at: now,

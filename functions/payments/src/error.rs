@@ -31,6 +31,9 @@ pub enum PaymentError {
     /// No provider is configured for the method.
     #[error("no provider takes payments by this method")]
     MethodUnavailable,
+    /// The provider does not take this payment, whatever is done.
+    #[error("the provider refuses the payment {0}")]
+    Refused(PaymentId),
     /// The order is paid; OrderService may not have heard of it yet.
     #[error("the order {0} is paid already")]
     AlreadyPaid(OrderId),
@@ -122,7 +125,7 @@ impl From<PaymentError> for Problem {
                 format!("The order costs {asked}."),
             )
             .field("amount", format!("must be {asked}")),
-            PaymentError::MethodUnavailable => Self::new(
+            PaymentError::MethodUnavailable | PaymentError::Refused(_) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "payment-method-unavailable",
                 "This payment method is not available at the moment.",

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod alipay;
 pub mod announcements;
 pub mod cashier;
 pub mod error;
@@ -15,3 +16,4 @@ pub mod sandbox;
 pub mod status;
 pub mod table;
 pub mod view;
+pub mod wechat_pay;

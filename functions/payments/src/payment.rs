@@ -6,7 +6,7 @@ use contracts::payments::PaymentMethod;
 use kernel::{Money, OrderId, PaymentId, RefundId, Timestamp, UserId};
 
 use crate::ledger::{Ledger, LedgerError};
-use crate::provider::{CURRENCY, Observation, Offer, ProviderName, Receipt, Trade};
+use crate::provider::{CURRENCY, Channel, Observation, Offer, ProviderName, Receipt, Trade};
 use crate::status::{Event, Outcome, Status};
 
 /// What is true of an attempt in each status, and only there.
@@ -27,9 +27,15 @@ pub enum State {
         receipt: Receipt,
     },
     /// Called off.
-    Closed,
+    Closed {
+        /// When the provider is asked once more: it did not know the trade, so a code that was shown could still be paid.
+        last_look: Option<Timestamp>,
+    },
     /// Not paid in time.
-    Expired,
+    Expired {
+        /// As above.
+        last_look: Option<Timestamp>,
+    },
     /// Failed.
     Failed,
     /// Money came that is not what was asked for.
@@ -57,6 +63,8 @@ pub struct Payment {
     pub amount: Money,
     /// How.
     pub method: PaymentMethod,
+    /// Where the buyer meets the provider.
+    pub channel: Channel,
     /// Who takes the money.
     pub provider: ProviderName,
     /// What the buyer reads at the provider: the order's title.
@@ -94,6 +102,18 @@ pub enum Decision {
 const FIRST_CHECK: Duration = Duration::from_secs(60);
 /// Longest wait between two questions.
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
+/// How long after the end of its time a trade that the provider did not know is looked at once more. A buyer who was typing
+/// his password at that moment is done by then.
+const LAST_LOOK: Duration = Duration::from_secs(5 * 60);
+
+/// How an attempt ended at its provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Closed: it can not be paid any more.
+    ClosedThere,
+    /// The provider did not know it, and may still learn of it: from a page or a code that the buyer has.
+    NotKnownThere,
+}
 
 impl Payment {
     /// Where it stands.
@@ -103,8 +123,8 @@ impl Payment {
             State::Created => Status::Created,
             State::Pending { .. } => Status::Pending,
             State::Paid { .. } => Status::Paid,
-            State::Closed => Status::Closed,
-            State::Expired => Status::Expired,
+            State::Closed { .. } => Status::Closed,
+            State::Expired { .. } => Status::Expired,
             State::Failed => Status::Failed,
             State::Mismatch { .. } => Status::Mismatch,
             State::LatePaid { .. } => Status::LatePaid,
@@ -116,7 +136,8 @@ impl Payment {
     pub fn receipt(&self) -> Option<&Receipt> {
         match &self.state {
             State::Paid { receipt } | State::Mismatch { receipt } | State::LatePaid { receipt } => Some(receipt),
-            State::Created | State::Pending { .. } | State::Closed | State::Expired | State::Failed => None,
+            State::Created | State::Pending { .. } | State::Failed => None,
+            State::Closed { .. } | State::Expired { .. } => None,
         }
     }
 
@@ -132,7 +153,8 @@ impl Payment {
         match self.state {
             State::Created => Some(self.expires_at),
             State::Pending { next_check, .. } => Some(next_check),
-            _ => None,
+            State::Closed { last_look } | State::Expired { last_look } => last_look,
+            State::Paid { .. } | State::Failed | State::Mismatch { .. } | State::LatePaid { .. } => None,
         }
     }
 
@@ -165,7 +187,7 @@ impl Payment {
         match &seen.trade {
             Trade::Waiting => Decision::NothingToDo,
             Trade::Failed => self.on(Event::Fail, |_| State::Failed, now),
-            Trade::Closed => self.on(Event::Close, |_| State::Closed, now),
+            Trade::Closed => self.on(Event::Close, |_| State::Closed { last_look: None }, now),
             Trade::Paid(receipt) if receipt.amount == self.amount && receipt.currency == CURRENCY => {
                 let receipt = receipt.clone();
                 let came = |payment: &Self| match payment.status().is_open() {
@@ -180,21 +202,41 @@ impl Payment {
                     other => other,
                 }
             }
-            Trade::Paid(receipt) | Trade::PaidToAnother(receipt) => {
-                let receipt = receipt.clone();
-                self.on(Event::PayWrongly, |_| State::Mismatch { receipt }, now)
-            }
+            Trade::Paid(receipt) | Trade::PaidToAnother(receipt) => self.paid_wrongly(receipt, now),
+            // Our own refunds are of payments that are known as paid. Of any other one, only a person at the provider can
+            // have given money back: it is not there to be held for the seller.
+            Trade::Returned(receipt) if self.status().is_open() => self.paid_wrongly(receipt, now),
+            Trade::Returned(_) => Decision::NothingToDo,
         }
     }
 
-    /// It was closed at the provider: because its time is over, or because somebody wanted it.
+    /// It ends: because its time is over, or because somebody wanted it. Whether the provider knew the trade, and closed it,
+    /// decides whether money can still come.
     #[must_use]
-    pub fn ended(&self, now: Timestamp) -> Decision {
+    pub fn ended(&self, ending: Ending, now: Timestamp) -> Decision {
+        let last_look = match ending {
+            Ending::ClosedThere => None,
+            Ending::NotKnownThere => Some(self.expires_at.max(now).plus(LAST_LOOK)),
+        };
         if self.is_overdue(now) {
-            self.on(Event::Expire, |_| State::Expired, now)
+            self.on(Event::Expire, |_| State::Expired { last_look }, now)
         } else {
-            self.on(Event::Close, |_| State::Closed, now)
+            self.on(Event::Close, |_| State::Closed { last_look }, now)
         }
+    }
+
+    /// The last look at an attempt that had ended brought nothing.
+    #[must_use]
+    pub fn looked(&self, now: Timestamp) -> Decision {
+        let state = match self.state {
+            State::Closed { last_look: Some(_) } => State::Closed { last_look: None },
+            State::Expired { last_look: Some(_) } => State::Expired { last_look: None },
+            _ => return Decision::NothingToDo,
+        };
+        Decision::Becomes(Box::new(Self {
+            state,
+            ..self.changed(now)
+        }))
     }
 
     /// The provider was asked and had no news.
@@ -265,6 +307,11 @@ impl Payment {
         }
     }
 
+    fn paid_wrongly(&self, receipt: &Receipt, now: Timestamp) -> Decision {
+        let receipt = receipt.clone();
+        self.on(Event::PayWrongly, |_| State::Mismatch { receipt }, now)
+    }
+
     fn check_after(&self, now: Timestamp) -> Timestamp {
         let wait = FIRST_CHECK.saturating_mul(1 << self.checks.min(10)).min(LONGEST_WAIT);
         now.plus(wait).min(self.expires_at)
@@ -294,6 +341,7 @@ mod tests {
             user: UserId::random(),
             amount: Money::from_fen(1990).unwrap(),
             method: PaymentMethod::Alipay,
+            channel: Channel::Page,
             provider: ProviderName::Sandbox,
             subject: "desk lamp".into(),
             created_at: NOW,
@@ -340,12 +388,12 @@ mod tests {
             Status::Created => fresh,
             Status::Pending => pending,
             Status::Paid => becomes(pending.observed(&seen(&pending, paid), NOW)),
-            Status::Closed => becomes(pending.ended(NOW)),
-            Status::Expired => becomes(pending.ended(late)),
+            Status::Closed => becomes(pending.ended(Ending::ClosedThere, NOW)),
+            Status::Expired => becomes(pending.ended(Ending::NotKnownThere, late)),
             Status::Failed => becomes(pending.observed(&seen(&pending, Trade::Failed), NOW)),
             Status::Mismatch => becomes(pending.observed(&seen(&pending, Trade::Paid(receipt(1, CURRENCY))), NOW)),
             Status::LatePaid => {
-                let expired = becomes(pending.ended(late));
+                let expired = becomes(pending.ended(Ending::NotKnownThere, late));
                 becomes(expired.observed(&seen(&expired, paid), late))
             }
         }
@@ -370,8 +418,8 @@ mod tests {
                 ),
                 (Event::Fail, payment.observed(&seen(&payment, Trade::Failed), NOW)),
                 (Event::Close, payment.observed(&seen(&payment, Trade::Closed), NOW)),
-                (Event::Close, payment.ended(NOW)),
-                (Event::Expire, payment.ended(late)),
+                (Event::Close, payment.ended(Ending::ClosedThere, NOW)),
+                (Event::Expire, payment.ended(Ending::NotKnownThere, late)),
             ];
             for (event, decision) in happenings {
                 match (status.on(event), decision) {
@@ -453,6 +501,33 @@ mod tests {
         assert_eq!(pending.due_at(), Some(pending.expires_at));
     }
 
+    #[test]
+    fn a_trade_that_the_provider_did_not_know_is_looked_at_once_more() {
+        let pending = in_status(Status::Pending);
+        let ended = becomes(pending.ended(Ending::NotKnownThere, NOW));
+        let last_look = pending.expires_at.plus(LAST_LOOK);
+        assert_eq!(ended.due_at(), Some(last_look));
+        let late = ended.observed(&seen(&ended, Trade::Paid(receipt(1990, CURRENCY))), last_look);
+        assert_eq!(becomes(late).status(), Status::LatePaid);
+        let looked = becomes(ended.looked(last_look));
+        assert_eq!((looked.status(), looked.due_at()), (Status::Closed, None));
+        assert_eq!(looked.looked(last_look), Decision::NothingToDo);
+        assert_eq!(becomes(pending.ended(Ending::ClosedThere, NOW)).due_at(), None);
+    }
+
+    /// Money that a person gave back at the provider is not held for the seller; our own refunds change nothing here.
+    #[test]
+    fn money_that_went_back_does_not_pay_an_order() {
+        for status in Status::ALL {
+            let payment = in_status(status);
+            let returned = payment.observed(&seen(&payment, Trade::Returned(receipt(1990, CURRENCY))), NOW);
+            match status.is_open() {
+                true => assert_eq!(becomes(returned).status(), Status::Mismatch),
+                false => assert_eq!(returned, Decision::NothingToDo, "{status:?}"),
+            }
+        }
+    }
+
     #[derive(Debug, Clone)]
     enum Step {
         Offer,
@@ -504,7 +579,7 @@ mod tests {
                     }
                     Step::Fail => { let d = payment.observed(&seen(&payment, Trade::Failed), NOW); go_on(&mut payment, d) }
                     Step::End { late } => {
-                        let d = payment.ended(if late { payment.expires_at } else { NOW });
+                        let d = payment.ended(Ending::NotKnownThere, if late { payment.expires_at } else { NOW });
                         go_on(&mut payment, d);
                     }
                     Step::Reserve(fen) => {

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use http_function::{HeaderMap, StatusCode};
 use kernel::{Money, PaymentId, RefundId, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::payment::Payment;
 use crate::refund::Refund;
@@ -14,6 +15,39 @@ use crate::refund::Refund;
 pub enum ProviderName {
     /// The built-in one that takes no real money.
     Sandbox,
+    /// Alipay, the open platform.
+    Alipay,
+    /// WeChat Pay, API v3.
+    WechatPay,
+}
+
+/// Where the buyer meets the provider. A trade is made for one of them and can not be moved to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// A page in a browser on a desktop: Alipay's `page.pay`.
+    Page,
+    /// A page in a browser on a phone, which opens the provider's app: Alipay's `wap.pay`, WeChat Pay's `h5`.
+    MobilePage,
+    /// A code that the provider's app scans: Alipay's `precreate`, WeChat Pay's `native`.
+    QrCode,
+    /// A script inside the provider's app: WeChat Pay's `jsapi`.
+    InApp,
+}
+
+/// What a provider wants to know of the buyer before it makes a trade. Personal: it is passed on and not kept.
+#[derive(Clone, Default)]
+pub struct Payer {
+    /// His id in our WeChat app; `jsapi` needs it.
+    pub openid: Option<String>,
+    /// The address he calls from; `h5` needs it.
+    pub ip: Option<String>,
+}
+
+impl std::fmt::Debug for Payer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Payer(..)")
+    }
 }
 
 /// The only currency there is.
@@ -56,6 +90,8 @@ pub enum Trade {
     Paid(Receipt),
     /// Paid, but to another merchant or app than ours.
     PaidToAnother(Receipt),
+    /// Paid, and all or a part of it went back. Where the money went is known from our refunds, or to a person.
+    Returned(Receipt),
     /// Failed for good.
     Failed,
     /// Can not be paid any more.
@@ -69,6 +105,54 @@ pub struct Observation {
     pub payment: PaymentId,
     /// How its trade stands.
     pub trade: Trade,
+}
+
+/// What was seen of one of our refunds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundObservation {
+    /// The payment that it is of.
+    pub payment: PaymentId,
+    /// The refund, where its number is one of ours: a person may have made others at the provider.
+    pub refund: Option<RefundId>,
+    /// How much, where that was said.
+    pub amount: Option<Money>,
+    /// What became of it; `None` where the provider has to be asked.
+    pub outcome: Option<Refunding>,
+}
+
+/// What a genuine callback says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// How a trade stands.
+    Payment(Observation),
+    /// How a refund stands.
+    Refund(RefundObservation),
+}
+
+impl News {
+    /// Which payment it is about.
+    #[must_use]
+    pub fn payment(&self) -> PaymentId {
+        match self {
+            Self::Payment(seen) => seen.payment,
+            Self::Refund(seen) => seen.payment,
+        }
+    }
+}
+
+/// Answer to making a trade.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Making {
+    /// The buyer can pay it like this.
+    Offered(Offer),
+    /// It exists and is paid.
+    AlreadyPaid,
+    /// It exists and is closed: it can not be paid any more.
+    Closed,
+    /// Refused for good, for this reason.
+    Rejected(String),
+    /// No answer that can be trusted: the trade may exist; ask again under the same number.
+    Unknown(Silence),
 }
 
 /// Answer to a question about a trade.
@@ -146,7 +230,9 @@ pub enum Handled {
 pub struct Acknowledgement {
     /// HTTP status.
     pub status: StatusCode,
-    /// Plain text.
+    /// Media type of the text.
+    pub content_type: &'static str,
+    /// The words.
     pub text: &'static str,
 }
 
@@ -157,15 +243,15 @@ pub trait Provider: Send + Sync {
     /// Which one it is.
     fn name(&self) -> ProviderName;
 
+    /// Where buyers can meet it, first the one that is meant when none is wished for.
+    fn channels(&self) -> &[Channel];
+
     /// The offer, where it needs no answer of the provider's: a page whose link proves itself. Such a payment is with the
     /// buyer as soon as it is stored.
     fn ready_offer(&self, payment: &Payment) -> Option<Offer>;
 
     /// Makes the trade, or makes the same one again.
-    ///
-    /// # Errors
-    /// [`Silence`]: the trade may exist; ask again under the same number.
-    async fn create(&self, payment: &Payment) -> Result<Offer, Silence>;
+    async fn create(&self, payment: &Payment, payer: &Payer) -> Making;
 
     /// How the trade stands.
     async fn query(&self, payment: &Payment) -> Queried;
@@ -183,7 +269,7 @@ pub trait Provider: Send + Sync {
     ///
     /// # Errors
     /// [`CallbackError`].
-    fn parse_callback(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Observation, CallbackError>;
+    fn parse_callback(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<News, CallbackError>;
 
     /// The answer to a callback.
     fn ack(&self, handled: Handled) -> Acknowledgement;

@@ -1,12 +1,14 @@
 //! Refunds at their providers: asking for them, asking about them, entering them in the ledger.
 
+use std::sync::Arc;
+
 use cloud::{Cloud, StartError};
 use contracts::payments::RefundReason;
 use kernel::{Money, PaymentId, RefundId, Timestamp};
 
 use crate::error::PaymentError;
 use crate::ledger::LedgerError;
-use crate::provider::Refunding;
+use crate::provider::{RefundObservation, Refunding};
 use crate::providers::Providers;
 use crate::refund::{Refund, RefundDecision, RefundStatus};
 use crate::table::WriteRefunds;
@@ -15,7 +17,7 @@ use crate::table::WriteRefunds;
 #[derive(Debug)]
 pub struct Refunds {
     table: WriteRefunds,
-    providers: Providers,
+    providers: Arc<Providers>,
 }
 
 /// A wish to give money back.
@@ -40,9 +42,17 @@ impl Refunds {
     /// # Errors
     /// [`StartError`].
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Self::with(cloud, Arc::new(Providers::from_env(cloud).await?))
+    }
+
+    /// The same at providers that are there already.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn with(cloud: &Cloud, providers: Arc<Providers>) -> Result<Self, StartError> {
         Ok(Self {
             table: WriteRefunds::from_env(cloud)?,
-            providers: Providers::from_env(cloud).await?,
+            providers,
         })
     }
 
@@ -114,6 +124,29 @@ impl Refunds {
             Some(refund) if refund.due_at().is_some_and(|due| due <= now) => self.go_on(refund, now).await.map(|_| ()),
             _ => Ok(()),
         }
+    }
+
+    /// What a provider's callback says of a refund. It may know of refunds that a person made there; those are not ours.
+    ///
+    /// # Errors
+    /// [`PaymentError::NotFound`], [`PaymentError::Provider`], [`PaymentError::Table`]: the provider should say it again.
+    pub async fn hear(&self, seen: &RefundObservation, now: Timestamp) -> Result<(), PaymentError> {
+        let known = match seen.refund {
+            Some(id) => self.table.find(id).await?,
+            None => None,
+        };
+        let Some(refund) = known.filter(|refund| refund.payment == seen.payment) else {
+            tracing::error!(payment = %seen.payment, "a provider speaks of a refund that is not ours; a person has to look");
+            return Ok(());
+        };
+        let answer = match &seen.outcome {
+            None => return self.go_on(refund, now).await.map(|_| ()),
+            Some(_) if seen.amount.is_some_and(|amount| amount != refund.amount) => {
+                Refunding::Rejected("the provider speaks of another amount".into())
+            }
+            Some(outcome) => outcome.clone(),
+        };
+        self.answered(refund, &answer, now).await.map(|_| ())
     }
 
     /// A refund that is stored may have been made already: its provider is asked before it is told anything.

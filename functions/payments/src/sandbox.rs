@@ -31,8 +31,8 @@ use uuid::Uuid;
 
 use crate::payment::Payment;
 use crate::provider::{
-    Acknowledgement, CallbackError, Closing, Handled, Observation, Offer, Provider, ProviderName, Queried, Receipt,
-    Refunding, Silence, Trade, refund_number, trade_number,
+    Acknowledgement, CallbackError, Channel, Closing, Handled, Making, News, Observation, Offer, Payer, Provider,
+    ProviderName, Queried, Receipt, Refunding, Silence, Trade, refund_number, trade_number,
 };
 use crate::refund::Refund;
 
@@ -49,6 +49,12 @@ const PAY_LIMIT: Duration = Duration::from_millis(5_000);
 
 const TIMESTAMP: &str = "sandbox-timestamp";
 const SIGNATURE: &str = "sandbox-signature";
+
+/// Whether a callback claims to be the sandbox's.
+#[must_use]
+pub fn signs(headers: &HeaderMap) -> bool {
+    headers.contains_key(SIGNATURE)
+}
 
 /// The sandbox provider.
 pub struct Sandbox {
@@ -203,15 +209,15 @@ impl Sandbox {
             (http::HeaderName::from_static(SIGNATURE), signature.clone()),
         ];
         let url = format!("{}{path}", self.base_url);
-        let (status, answer) = self
+        let answer = self
             .connection
             .send(Method::POST, &url, &headers, Bytes::from(body), limit)
             .await
             .map_err(|error| Silence(error.to_string()))?;
-        if status != StatusCode::OK {
-            return Err(Silence(format!("status {}", status.as_u16())));
+        if answer.status != StatusCode::OK {
+            return Err(Silence(format!("status {}", answer.status.as_u16())));
         }
-        self.signatures.read_answer(&signature, &answer)
+        self.signatures.read_answer(&signature, &answer.body)
     }
 }
 
@@ -298,13 +304,18 @@ impl Provider for Sandbox {
         ProviderName::Sandbox
     }
 
+    /// Its page fits every screen.
+    fn channels(&self) -> &[Channel] {
+        &[Channel::Page, Channel::MobilePage, Channel::QrCode, Channel::InApp]
+    }
+
     /// A signed URL. The sandbox learns of the trade when the buyer opens it.
     fn ready_offer(&self, payment: &Payment) -> Option<Offer> {
         Some(Offer::Redirect(self.page_url(payment)))
     }
 
-    async fn create(&self, payment: &Payment) -> Result<Offer, Silence> {
-        Ok(Offer::Redirect(self.page_url(payment)))
+    async fn create(&self, payment: &Payment, _payer: &Payer) -> Making {
+        Making::Offered(Offer::Redirect(self.page_url(payment)))
     }
 
     async fn query(&self, payment: &Payment) -> Queried {
@@ -335,8 +346,8 @@ impl Provider for Sandbox {
         refunding(self.call("refund-query", refund.payment, &body, LIMIT).await)
     }
 
-    fn parse_callback(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Observation, CallbackError> {
-        self.signatures.read_notification(headers, body, now)
+    fn parse_callback(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<News, CallbackError> {
+        self.signatures.read_notification(headers, body, now).map(News::Payment)
     }
 
     fn ack(&self, handled: Handled) -> Acknowledgement {
@@ -347,7 +358,11 @@ impl Provider for Sandbox {
             Handled::UnknownTrade => (StatusCode::NOT_FOUND, "failure: unknown trade"),
             Handled::NotStored => (StatusCode::SERVICE_UNAVAILABLE, "failure: send it again"),
         };
-        Acknowledgement { status, text }
+        Acknowledgement {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            text,
+        }
     }
 }
 

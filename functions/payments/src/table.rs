@@ -11,7 +11,7 @@ use crate::error::PaymentError;
 use crate::head::Head;
 use crate::ledger::Ledger;
 use crate::payment::{Decision, Payment, State};
-use crate::provider::{Offer, ProviderName, Receipt};
+use crate::provider::{Channel, Offer, ProviderName, Receipt};
 use crate::refund::{Refund, RefundStatus};
 use crate::status::{Shown, Status};
 
@@ -24,6 +24,7 @@ pub struct PaymentRecord {
     #[serde(with = "kernel::money::fen")]
     amount: Money,
     method: PaymentMethod,
+    channel: Channel,
     provider: ProviderName,
     subject: String,
     created_at: Timestamp,
@@ -61,6 +62,7 @@ impl From<&Payment> for PaymentRecord {
             user_uuid: payment.user,
             amount: payment.amount,
             method: payment.method,
+            channel: payment.channel,
             provider: payment.provider,
             subject: payment.subject.clone(),
             created_at: payment.created_at,
@@ -98,8 +100,12 @@ impl TryFrom<PaymentRecord> for Payment {
                 next_check: record.due_at.ok_or_else(|| lacks("due_at"))?,
             },
             Status::Paid => State::Paid { receipt: receipt? },
-            Status::Closed => State::Closed,
-            Status::Expired => State::Expired,
+            Status::Closed => State::Closed {
+                last_look: record.due_at,
+            },
+            Status::Expired => State::Expired {
+                last_look: record.due_at,
+            },
             Status::Failed => State::Failed,
             Status::Mismatch => State::Mismatch { receipt: receipt? },
             Status::LatePaid => State::LatePaid { receipt: receipt? },
@@ -110,6 +116,7 @@ impl TryFrom<PaymentRecord> for Payment {
             user: record.user_uuid,
             amount: record.amount,
             method: record.method,
+            channel: record.channel,
             provider: record.provider,
             subject: record.subject,
             created_at: record.created_at,
@@ -736,7 +743,7 @@ mod tests {
     fn item(status: &str) -> serde_json::Value {
         serde_json::json!({
             "payment_uuid": PaymentId::random(), "order_uuid": OrderId::random(), "user_uuid": UserId::random(),
-            "amount": 1990, "method": "alipay", "provider": "sandbox", "subject": "x", "created_at": 1, "updated_at": 1,
+            "amount": 1990, "method": "alipay", "channel": "page", "provider": "sandbox", "subject": "x", "created_at": 1, "updated_at": 1,
             "expires_at": 2, "status": status, "ledger": {"entries": [], "refund_reserved": 0}, "version": 2,
         })
     }

@@ -72,11 +72,11 @@ impl Notifier {
             .send(Method::POST, url, &headers, Bytes::from(body), LIMIT)
             .await
         {
-            Ok((StatusCode::OK, answer)) if answer.as_ref() == CONFIRMED => true,
-            Ok((status, _)) => {
+            Ok(answer) if answer.status == StatusCode::OK && answer.body.as_ref() == CONFIRMED => true,
+            Ok(answer) => {
                 tracing::warn!(
                     trade = trade.trade_no,
-                    status = status.as_u16(),
+                    status = answer.status.as_u16(),
                     "a notification was not confirmed"
                 );
                 false

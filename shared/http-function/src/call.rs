@@ -25,6 +25,7 @@ pub struct Call {
     pub(crate) path_parameters: HashMap<String, String>,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
+    pub(crate) client_ip: Option<String>,
     pub(crate) body: Bytes,
     pub(crate) now: Timestamp,
     pub(crate) zone: Zone,
@@ -44,6 +45,12 @@ impl IdempotencyKey {
 }
 
 impl Call {
+    /// The address that the client calls from, as the front saw it; personal.
+    #[must_use]
+    pub fn client_ip(&self) -> Option<&str> {
+        self.client_ip.as_deref()
+    }
+
     /// Who calls.
     #[must_use]
     pub fn caller(&self) -> &Caller {

@@ -160,10 +160,12 @@ impl KeySource {
             return Ok(kept.keys.clone());
         }
         let fetched = match connection.send(Method::GET, url, &[], Bytes::new(), FETCH_LIMIT).await {
-            Ok((StatusCode::OK, body)) => KeySet::parse(&body).map_err(|_| "the published keys are no JWK set".into()),
-            Ok((status, _)) => Err(format!(
+            Ok(answer) if answer.status == StatusCode::OK => {
+                KeySet::parse(&answer.body).map_err(|_| "the published keys are no JWK set".into())
+            }
+            Ok(answer) => Err(format!(
                 "the published keys can not be read: status {}",
-                status.as_u16()
+                answer.status.as_u16()
             )),
             Err(error) => Err(format!("the published keys can not be read: {error}")),
         };

@@ -134,6 +134,7 @@ impl Door {
             .iter()
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
+        let client_ip = client_ip(&request);
         let raw_query = request.uri().query().unwrap_or_default().to_owned();
         let query = form_urlencoded::parse(raw_query.as_bytes())
             .map(|(name, value)| (name.into_owned(), value.into_owned()))
@@ -156,12 +157,29 @@ impl Door {
             path_parameters,
             query,
             headers: parts.headers,
+            client_ip,
             body,
             now,
             zone: self.zone,
             base_url: self.base_url.clone(),
         })
     }
+}
+
+/// CloudFront appends the address that called it to `X-Forwarded-For`, API Gateway that of CloudFront: the last but one is
+/// the client's, whatever he wrote before it. Who calls API Gateway directly is the only one there.
+fn client_ip(request: &Request) -> Option<String> {
+    let forwarded = request
+        .headers()
+        .get("x-forwarded-for")
+        .and_then(|value| value.to_str().ok());
+    let before_the_front = forwarded
+        .and_then(|all| all.rsplit(',').nth(1))
+        .map(|ip| ip.trim().to_owned());
+    before_the_front.or_else(|| match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.clone(),
+        _ => None,
+    })
 }
 
 fn refusal(problem: &Problem, wants_problem_json: bool, request_id: &str) -> Reply {

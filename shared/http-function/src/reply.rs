@@ -100,10 +100,10 @@ impl Reply {
         Self::json(StatusCode::OK, &body)
     }
 
-    /// Plain text, in the words of whoever asked.
+    /// A few words, in the form that whoever asked expects.
     #[must_use]
-    pub fn text(status: StatusCode, text: &'static str) -> Self {
-        Self::with_type(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+    pub fn text(status: StatusCode, content_type: &'static str, text: &'static str) -> Self {
+        Self::with_type(status, content_type, Bytes::from_static(text.as_bytes()))
     }
 
     /// A web page.

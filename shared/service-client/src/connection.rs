@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cloud::{Cloud, roots};
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::Header;
 
-/// An answer larger than this is not one of ours.
+/// An answer larger than this is none that anybody here waits for: Lambda itself answers no more.
 const MAX_ANSWER: usize = 6 * 1024 * 1024;
 
 type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -26,6 +26,17 @@ type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 pub struct Connection {
     client: Pool,
     user_agent: String,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub struct Received {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// All of its body.
+    pub body: Bytes,
 }
 
 /// A call that got no answer.
@@ -43,15 +54,25 @@ pub enum ConnectionError {
 }
 
 impl Connection {
-    /// Calls that trust the roots of AWS and name the calling function in `User-Agent`.
+    /// Calls within AWS: they trust its roots and name the calling function in `User-Agent`.
     #[must_use]
     pub fn new(cloud: &Cloud) -> Self {
+        Self::over(&AWS_POOL, cloud)
+    }
+
+    /// Calls to hosts of other companies: they trust the roots that Mozilla's browsers trust.
+    #[must_use]
+    pub fn to_the_web(cloud: &Cloud) -> Self {
+        Self::over(&WEB_POOL, cloud)
+    }
+
+    fn over(pool: &Pool, cloud: &Cloud) -> Self {
         let function = cloud
             .settings()
             .optional("AWS_LAMBDA_FUNCTION_NAME")
             .unwrap_or_else(|| "unknown".into());
         Self {
-            client: POOL.clone(),
+            client: pool.clone(),
             user_agent: format!("cfmp/{function}"),
         }
     }
@@ -67,7 +88,7 @@ impl Connection {
         headers: &[Header],
         body: Bytes,
         limit: Duration,
-    ) -> Result<(StatusCode, Bytes), ConnectionError> {
+    ) -> Result<Received, ConnectionError> {
         let mut request = Request::builder()
             .method(method)
             .uri(url)
@@ -78,12 +99,16 @@ impl Connection {
         let request = request.body(Full::new(body))?;
         let answered = async {
             let answer = self.client.request(request).await.map_err(|error| failed(&error))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), MAX_ANSWER)
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, MAX_ANSWER)
                 .collect()
                 .await
                 .map_err(|error| ConnectionError::Failed(error.to_string()))?;
-            Ok((status, body.to_bytes()))
+            Ok(Received {
+                status: head.status,
+                headers: head.headers,
+                body: body.to_bytes(),
+            })
         };
         tokio::time::timeout(limit, answered)
             .await
@@ -92,15 +117,24 @@ impl Connection {
 }
 
 /// One pool for the process: each would read the roots, and shake hands with the same hosts, anew.
-static POOL: LazyLock<Pool> = LazyLock::new(pool);
-
-fn pool() -> Pool {
+static AWS_POOL: LazyLock<Pool> = LazyLock::new(|| {
     let mut trusted = rustls::RootCertStore::empty();
     trusted.add_parsable_certificates(
         roots::AMAZON
             .into_iter()
             .filter_map(|pem| CertificateDer::from_pem_slice(pem).ok()),
     );
+    pool(trusted)
+});
+
+/// Made by the first call to another company's host: most functions never make one.
+static WEB_POOL: LazyLock<Pool> = LazyLock::new(|| {
+    pool(rustls::RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    })
+});
+
+fn pool(trusted: rustls::RootCertStore) -> Pool {
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use breaker::Breaker;
-pub use connection::Connection;
+pub use connection::{Connection, Received};
 
 /// Time limit of one attempt.
 pub const TIME_LIMIT: Duration = Duration::from_secs(2);
@@ -174,11 +174,13 @@ impl Services {
                 .send(method.clone(), &url, &headers, body.clone(), limit)
                 .await
             {
-                Ok((status, body)) if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+                Ok(Received { status, body, .. })
+                    if !status.is_server_error() && status != StatusCode::TOO_MANY_REQUESTS =>
+                {
                     breaker.succeeded();
                     return Ok(Answer { service, status, body });
                 }
-                Ok((status, _)) => last = format!("status {}", status.as_u16()),
+                Ok(failed) => last = format!("status {}", failed.status.as_u16()),
                 Err(error) => last = error.to_string(),
             }
             breaker.failed(self.0.clock.now());

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use cloud::{Cloud, StartError};
 use contracts::payments::PaymentMethod;
-use http_function::{Api, Call, Method, Reply, StatusCode, operation};
+use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::{Money, OrderId, PaymentId, Text};
 use payments::cashier::{Cashier, Wish};
 use payments::error::PaymentError;
 use payments::orders::{Orders, payable};
 use payments::payment::Payment;
+use payments::provider::{Channel, Payer, Provider, ProviderName};
 use payments::view::PaymentOpened;
 use serde::Deserialize;
 use service_client::Services;
@@ -45,6 +46,12 @@ struct NewPayment {
     /// Checked, but what the buyer reads at the provider is the order's own title.
     #[serde(default, rename = "payment_subject")]
     _subject: Option<Text<0, 256>>,
+    /// Where to pay. Left out: `page` for Alipay, `qr_code` for WeChat Pay.
+    #[serde(default)]
+    channel: Option<Channel>,
+    /// The buyer's id in our WeChat app; `in_app` needs it.
+    #[serde(default)]
+    openid: Option<Text<1, 128>>,
 }
 
 fn main() -> ExitCode {
@@ -90,6 +97,10 @@ async fn create_payment(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentErr
 
     // 2. Read the order, what is known of its payments, and an earlier payment of the same key, all at once.
     let payments = desk.cashier.payments().read();
+    let payer = Payer {
+        openid: request.openid.as_ref().map(|openid| openid.as_str().to_owned()),
+        ip: call.client_ip().map(str::to_owned),
+    };
     let (order, head, earlier) = tokio::join!(
         desk.orders.find(request.order_uuid),
         payments.head(request.order_uuid),
@@ -99,7 +110,7 @@ async fn create_payment(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentErr
         if earlier.fingerprint != fingerprint {
             return Err(PaymentError::KeyReused);
         }
-        return answer(&desk.cashier.offer(earlier, call.now()).await?, false, &call);
+        return answer(&desk.cashier.offer(earlier, &payer, call.now()).await?, false, &call);
     }
 
     // 3. Check owner, state and amount of the order.
@@ -112,15 +123,34 @@ async fn create_payment(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentErr
         .providers()
         .taking(method)
         .ok_or(PaymentError::MethodUnavailable)?;
+    let channel = channel(provider, &request)?;
     let wish = Wish {
         id: id.unwrap_or_else(PaymentId::random),
         fingerprint,
         user,
         order,
         method,
+        channel,
+        payer,
     };
     let (payment, is_new) = desk.cashier.attempt(&wish, provider, head?, call.now()).await?;
     answer(&payment, is_new, &call)
+}
+
+fn channel(provider: &dyn Provider, request: &NewPayment) -> Result<Channel, Problem> {
+    let Some(wanted) = request.channel.or_else(|| provider.channels().first().copied()) else {
+        return Err(Problem::internal("a provider without a channel"));
+    };
+    if !provider.channels().contains(&wanted) {
+        return Err(Problem::invalid_field(
+            "channel",
+            "this payment method has no such channel",
+        ));
+    }
+    if wanted == Channel::InApp && provider.name() == ProviderName::WechatPay && request.openid.is_none() {
+        return Err(Problem::invalid_field("openid", "is required to pay inside the app"));
+    }
+    Ok(wanted)
 }
 
 async fn find_earlier(desk: &Desk, id: Option<PaymentId>) -> Result<Option<Payment>, PaymentError> {

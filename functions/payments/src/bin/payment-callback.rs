@@ -11,10 +11,11 @@ use std::sync::Arc;
 use cloud::{Cloud, StartError};
 use contracts::payments::PaymentMethod;
 use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
-use kernel::{OrderId, PaymentId};
+use kernel::{OrderId, PaymentId, Timestamp};
 use payments::cashier::Cashier;
 use payments::error::PaymentError;
-use payments::provider::{CallbackError, Handled, Provider, ProviderName};
+use payments::provider::{CallbackError, Handled, News, Provider, ProviderName};
+use payments::refunds::Refunds;
 use payments::sandbox::Sandbox;
 use payments::status::Status;
 use payments::view::{BrowserReturned, PaymentSimulated};
@@ -23,6 +24,7 @@ use utoipa::ToSchema;
 
 struct Desk {
     cashier: Cashier,
+    refunds: Refunds,
     /// Page of the front-end to which returning browsers are sent.
     return_page: Option<String>,
 }
@@ -30,8 +32,10 @@ struct Desk {
 impl Desk {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
         let return_page = cloud.settings().optional("PAYMENT_RETURN_PAGE");
+        let cashier = Cashier::from_env(&cloud).await?;
         Ok(Self {
-            cashier: Cashier::from_env(&cloud).await?,
+            refunds: Refunds::with(&cloud, cashier.providers().clone())?,
+            cashier,
             return_page,
         })
     }
@@ -109,16 +113,20 @@ async fn payment_callback(desk: Arc<Desk>, call: Call) -> Result<Reply, PaymentE
 
 async fn notified(desk: &Desk, call: &Call) -> Result<Reply, PaymentError> {
     let method: PaymentMethod = call.path_parameter("payment_method")?;
-    let provider = desk.cashier.providers().taking(method).ok_or_else(not_genuine)?;
+    let provider = desk
+        .cashier
+        .providers()
+        .calling_back(method, call.headers())
+        .ok_or_else(not_genuine)?;
     let handled = match provider.parse_callback(call.headers(), call.raw_body(), call.now()) {
-        Ok(seen) => match desk.cashier.apply(&seen, call.now()).await {
-            Ok(_) => Handled::Stored,
+        Ok(news) => match hear(desk, &news, call.now()).await {
+            Ok(()) => Handled::Stored,
             Err(PaymentError::NotFound) => {
-                tracing::error!(payment = %seen.payment, "a provider speaks of a payment that is not ours");
+                tracing::error!(payment = %news.payment(), "a provider speaks of a payment that is not ours");
                 Handled::UnknownTrade
             }
             Err(error) => {
-                tracing::error!(payment = %seen.payment, cause = %error, "a callback could not be stored");
+                tracing::error!(payment = %news.payment(), cause = %error, "a callback could not be stored");
                 Handled::NotStored
             }
         },
@@ -134,9 +142,28 @@ async fn notified(desk: &Desk, call: &Call) -> Result<Reply, PaymentError> {
     Ok(acknowledge(provider, handled))
 }
 
+async fn hear(desk: &Desk, news: &News, now: Timestamp) -> Result<(), PaymentError> {
+    match news {
+        News::Payment(seen) => desk.cashier.apply(seen, now).await.map(|_| ()),
+        News::Refund(seen) => {
+            let payment = desk.cashier.payments().read().find(seen.payment).await?;
+            let payment = payment.ok_or(PaymentError::NotFound)?;
+            // What goes back has come before: the word of that is still on its way, or lost.
+            if payment.status().is_open() {
+                desk.cashier.query(payment, now).await?;
+            }
+            desk.refunds.hear(seen, now).await
+        }
+    }
+}
+
 fn acknowledge(provider: &dyn Provider, handled: Handled) -> Reply {
     let acknowledgement = provider.ack(handled);
-    Reply::text(acknowledgement.status, acknowledgement.text)
+    Reply::text(
+        acknowledgement.status,
+        acknowledgement.content_type,
+        acknowledgement.text,
+    )
 }
 
 /// Without a provider nobody can have signed anything.
