@@ -148,6 +148,11 @@ impl Alipay {
             .map_err(|error| Silence(error.to_string()))?;
         Answer::read(&self.merchant.keys, method, payment, &received)
     }
+
+    async fn ask_about(&self, refund: &Refund) -> Refunding {
+        let form = self.merchant.about_refund(refund, self.clock.now());
+        answer::queried_refund(refund, self.call(Method::RefundQuery, refund.payment, form).await)
+    }
 }
 
 impl Merchant {
@@ -263,14 +268,14 @@ impl Provider for Alipay {
 
     async fn refund(&self, refund: &Refund) -> Refunding {
         let form = self.merchant.refund(refund, self.clock.now());
-        answer::refunding(self.call(Method::Refund, refund.payment, form).await)
+        match answer::refunding(self.call(Method::Refund, refund.payment, form).await) {
+            Refunding::Rejected(reason) => answer::refused_refund(reason, self.ask_about(refund).await),
+            answer => answer,
+        }
     }
 
     async fn query_refund(&self, refund: &Refund) -> Refunding {
-        let now = self.clock.now();
-        let form = self.merchant.about_refund(refund, now);
-        let answer = self.call(Method::RefundQuery, refund.payment, form).await;
-        not_too_early(answer::queried_refund(refund, answer), refund, now)
+        not_too_early(self.ask_about(refund).await, refund, self.clock.now())
     }
 
     fn parse_callback(&self, _headers: &HeaderMap, body: &[u8], _now: Timestamp) -> Result<News, CallbackError> {

@@ -226,6 +226,15 @@ pub(super) fn refunding(answer: Result<Answer, Silence>) -> Refunding {
     }
 }
 
+/// What becomes of a refund that was refused, by what a question says of it: a trade whose money went back under this very
+/// number, and whose answer was lost, refuses more.
+pub(super) fn refused_refund(reason: String, asked: Refunding) -> Refunding {
+    match asked {
+        Refunding::NotFound => Refunding::Rejected(reason),
+        known => known,
+    }
+}
+
 /// Refusals of a refund that no waiting mends.
 fn is_final(reason: &str) -> bool {
     matches!(
@@ -701,6 +710,23 @@ mod tests {
         }
         let impostor = json!({"fund_change": "Y", "out_trade_no": OTHER});
         assert!(matches!(answered(impostor), Refunding::Unknown(_)));
+    }
+
+    #[test]
+    fn a_refusal_is_final_only_if_the_refund_was_not_made_before() {
+        let after = |asked| refused_refund("TRADE_HAS_CLOSE".into(), asked);
+        assert_eq!(
+            after(Refunding::NotFound),
+            Refunding::Rejected("TRADE_HAS_CLOSE".into())
+        );
+        for known in [
+            Refunding::Succeeded,
+            Refunding::Processing,
+            Refunding::Unknown(Silence("timed out".into())),
+            Refunding::Rejected("4.99 was refunded under this number".into()),
+        ] {
+            assert_eq!(after(known.clone()), known);
+        }
     }
 
     #[test]
