@@ -1,20 +1,215 @@
-//! skeleton
-use async_trait::async_trait;
-use cloud::{Cloud, StartError};
-use http_function::{HeaderMap, StatusCode};
-use kernel::Timestamp;
+//! WeChat Pay, API v3.
+//!
+//! | Call | Answer |
+//! |---|---|
+//! | `POST /v3/pay/transactions/native` | `code_url`, shown as a QR code |
+//! | `POST /v3/pay/transactions/jsapi` | `prepay_id`, signed for a script inside WeChat |
+//! | `POST /v3/pay/transactions/h5` | `h5_url`, opened by a browser on a phone |
+//! | `GET /v3/pay/transactions/out-trade-no/{n}?mchid=` | the trade |
+//! | `POST /v3/pay/transactions/out-trade-no/{n}/close` | 204 |
+//! | `POST /v3/refund/domestic/refunds` | the refund |
+//! | `GET /v3/refund/domestic/refunds/{n}` | the refund |
+//!
+//! Requests carry our signature, answers and notifications WeChat Pay's (`signature`). What notifications say is sealed
+//! besides (`sealed`). Every call may be repeated under its number without doing anything twice.
+//!
+//! Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012791877> and the pages beside it.
 
+mod answer;
+mod callback;
+mod credentials;
+#[cfg(test)]
+mod fixture;
+mod hosts;
+mod order;
+mod report;
+mod sealed;
+mod signature;
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use cloud::settings::{SettingError, Settings};
+use cloud::{Cloud, StartError};
+use contracts::payments::PaymentMethod;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, Method};
+use http_function::HeaderMap;
+use kernel::{Clock, Timestamp};
+use serde::Serialize;
+use service_client::{Connection, ConnectionError, Header, Received};
+
+use self::answer::Answer;
+use self::credentials::Credentials;
+use self::hosts::Hosts;
+use self::order::{Close, Order, RefundOrder};
+use self::signature::Stamp;
 use crate::payment::Payment;
-use crate::provider::*;
+use crate::provider::{
+    Acknowledgement, CallbackError, Channel, Closing, Handled, Making, News, Offer, Payer, Provider, ProviderName,
+    Queried, Refunding, Silence,
+};
 use crate::refund::Refund;
 
-/// skeleton
-pub struct WechatPay {}
+/// Time limit of a call.
+const LIMIT: Duration = Duration::from_millis(2_000);
+
+/// WeChat Pay.
+pub struct WechatPay {
+    connection: Connection,
+    hosts: Hosts,
+    /// Where notifications are sent, of payments and refunds alike.
+    notify_url: String,
+    account: Account,
+    credentials: Credentials,
+    clock: Clock,
+}
+
+/// Who we are to WeChat Pay.
+#[derive(Debug)]
+struct Account {
+    app_id: String,
+    merchant_id: String,
+}
 
 impl WechatPay {
-    /// skeleton
-    pub async fn from_env(_cloud: &Cloud) -> Result<Self, StartError> {
-        Ok(Self {})
+    /// Reads `STAGE`, `API_BASE_URL`, `WECHAT_PAY_BASE_URL`, `WECHAT_PAY_BACKUP_URL` (may be absent), `WECHAT_PAY_APP_ID`,
+    /// `WECHAT_PAY_MERCHANT_ID`, and the secret named by `WECHAT_PAY_SECRET`: JSON with
+    ///
+    /// - `merchant_private_key`: the merchant's RSA key, PEM, PKCS#8 or PKCS#1;
+    /// - `merchant_serial_no`: serial number of the certificate of that key, hex;
+    /// - `api_v3_keys`: APIv3 keys of 32 bytes, the current one first. To rotate, put the new one in front of the old one
+    ///   here before it is set in the merchant's console, so that no notification is lost;
+    /// - `public_keys`: WeChat Pay's public keys, each `{"id": "PUB_KEY_ID_...", "key": PEM}`;
+    /// - `platform_certificates`: WeChat Pay's certificates, PEM. One of the last two may be absent.
+    ///
+    /// # Errors
+    /// [`StartError`] names the variable, and the member of the secret, that is missing or wrong.
+    pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        let settings = cloud.settings();
+        let (base, backup) = (
+            settings.required("WECHAT_PAY_BASE_URL")?,
+            settings.optional("WECHAT_PAY_BACKUP_URL"),
+        );
+        let hosts = Hosts::new(
+            ("WECHAT_PAY_BASE_URL", &base),
+            backup.as_deref().map(|backup| ("WECHAT_PAY_BACKUP_URL", backup)),
+            &settings.required("STAGE")?,
+        )?;
+        let api = settings.required("API_BASE_URL")?;
+        Ok(Self {
+            connection: Connection::to_the_web(cloud),
+            hosts,
+            notify_url: format!("{api}/api/payment/callback/{}", PaymentMethod::WechatPay.word()),
+            account: Account::from_settings(settings)?,
+            credentials: cloud.secret("WECHAT_PAY_SECRET").await?,
+            clock: cloud.clock().clone(),
+        })
+    }
+
+    async fn post(&self, path: &str, body: &(impl Serialize + Sync)) -> Result<Answer, Silence> {
+        let body = serde_json::to_vec(body).map_err(|error| Silence(error.to_string()))?;
+        self.call(Method::POST, path, Bytes::from(body)).await
+    }
+
+    async fn get(&self, path: &str) -> Result<Answer, Silence> {
+        self.call(Method::GET, path, Bytes::new()).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Silence> {
+        let received = first_reached(self.hosts.urls(path), |url| self.send(&method, url, body.clone())).await?;
+        Answer::read(&received, &self.credentials.platform_keys, self.clock.now())
+    }
+
+    async fn send(&self, method: &Method, url: String, body: Bytes) -> Result<Received, Unanswered> {
+        let stamp = Stamp::new(self.clock.now());
+        let headers =
+            headers(&self.account, &self.credentials, method, &url, &body, &stamp).map_err(Unanswered::Final)?;
+        let answered = self.connection.send(method.clone(), &url, &headers, body, LIMIT).await;
+        answered.map_err(|error| match error {
+            ConnectionError::Failed(_) => Unanswered::Unreached(Silence(error.to_string())),
+            ConnectionError::Request(_) | ConnectionError::TimedOut(_) => Unanswered::Final(Silence(error.to_string())),
+        })
+    }
+}
+
+/// A call without an answer.
+enum Unanswered {
+    /// The connection failed: another host may be there.
+    Unreached(Silence),
+    /// Another host would not help, or there is no time left to ask it.
+    Final(Silence),
+}
+
+/// The answer of the first host that can be reached. Whether one whose connection failed acted on the call does not matter:
+/// under the same number it is the same call.
+async fn first_reached<A: Future<Output = Result<Received, Unanswered>>>(
+    urls: impl Iterator<Item = String>,
+    mut send: impl FnMut(String) -> A,
+) -> Result<Received, Silence> {
+    let mut last = Silence("there is no host to call".to_owned());
+    for url in urls {
+        match send(url).await {
+            Ok(received) => return Ok(received),
+            Err(Unanswered::Unreached(silence)) => {
+                tracing::warn!(cause = %silence, "a host of WeChat Pay's can not be reached");
+                last = silence;
+            }
+            Err(Unanswered::Final(silence)) => return Err(silence),
+        }
+    }
+    Err(last)
+}
+
+/// The headers of a request. It is signed for the path of `url` as it is sent.
+fn headers(
+    account: &Account,
+    credentials: &Credentials,
+    method: &Method,
+    url: &str,
+    body: &[u8],
+    stamp: &Stamp,
+) -> Result<Vec<Header>, Silence> {
+    let path = hosts::signed_path(url).ok_or_else(|| Silence("the URL has no path".to_owned()))?;
+    let authorization = credentials
+        .merchant_key
+        .authorization(&account.merchant_id, method, &path, body, stamp)
+        .map_err(|error| Silence(error.to_string()))?;
+    let mut headers = vec![(ACCEPT, "application/json".to_owned()), (AUTHORIZATION, authorization)];
+    if !body.is_empty() {
+        headers.push((CONTENT_TYPE, "application/json".to_owned()));
+    }
+    if let Some(id) = credentials.platform_keys.preferred() {
+        headers.push((HeaderName::from_static(signature::SERIAL), id.to_owned()));
+    }
+    Ok(headers)
+}
+
+impl Account {
+    fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
+        let word = |name, kind: fn(&u8) -> bool, reason| {
+            let text = settings.required(name)?;
+            match text.bytes().all(|byte| kind(&byte)) {
+                true => Ok(text),
+                false => Err(hosts::wrong(name, reason)),
+            }
+        };
+        Ok(Self {
+            app_id: word(
+                "WECHAT_PAY_APP_ID",
+                u8::is_ascii_alphanumeric,
+                "it must be letters and digits",
+            )?,
+            merchant_id: word("WECHAT_PAY_MERCHANT_ID", u8::is_ascii_digit, "it must be digits")?,
+        })
+    }
+}
+
+impl fmt::Debug for WechatPay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WechatPay({:?}, {:?})", self.account, self.hosts)
     }
 }
 
@@ -23,35 +218,52 @@ impl Provider for WechatPay {
     fn name(&self) -> ProviderName {
         ProviderName::WechatPay
     }
+
     fn channels(&self) -> &[Channel] {
-        &[Channel::QrCode]
+        &[Channel::QrCode, Channel::InApp, Channel::MobilePage]
     }
+
+    /// Each trade has to be made first.
     fn ready_offer(&self, _payment: &Payment) -> Option<Offer> {
         None
     }
-    async fn create(&self, _payment: &Payment, _payer: &Payer) -> Making {
-        Making::Unknown(Silence("skeleton".into()))
+
+    async fn create(&self, payment: &Payment, payer: &Payer) -> Making {
+        let (path, order) = match Order::of(payment, payer, &self.account, &self.notify_url) {
+            Ok(asked) => asked,
+            Err(reason) => return Making::Rejected(reason.to_owned()),
+        };
+        let answer = self.post(path, &order).await;
+        let stamp = Stamp::new(self.clock.now());
+        answer::making(answer, payment, &self.account, &self.credentials.merchant_key, &stamp)
     }
-    async fn query(&self, _payment: &Payment) -> Queried {
-        Queried::NotFound
+
+    async fn query(&self, payment: &Payment) -> Queried {
+        let answer = self.get(&order::trade_path(payment.id, &self.account)).await;
+        answer::queried(answer, payment, &self.account)
     }
-    async fn close(&self, _payment: &Payment) -> Closing {
-        Closing::NotFound
+
+    async fn close(&self, payment: &Payment) -> Closing {
+        let body = Close {
+            mchid: &self.account.merchant_id,
+        };
+        answer::closing(self.post(&order::close_path(payment.id), &body).await)
     }
-    async fn refund(&self, _refund: &Refund) -> Refunding {
-        Refunding::NotFound
+
+    async fn refund(&self, refund: &Refund) -> Refunding {
+        let body = RefundOrder::of(refund, &self.notify_url);
+        answer::refunding(self.post(order::REFUNDS, &body).await, refund)
     }
-    async fn query_refund(&self, _refund: &Refund) -> Refunding {
-        Refunding::NotFound
+
+    async fn query_refund(&self, refund: &Refund) -> Refunding {
+        answer::refunding(self.get(&order::refund_path(refund)).await, refund)
     }
-    fn parse_callback(&self, _headers: &HeaderMap, _body: &[u8], _now: Timestamp) -> Result<News, CallbackError> {
-        Err(CallbackError::NotGenuine("skeleton"))
+
+    fn parse_callback(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<News, CallbackError> {
+        callback::read(&self.account, &self.credentials, headers, body, now)
     }
-    fn ack(&self, _handled: Handled) -> Acknowledgement {
-        Acknowledgement {
-            status: StatusCode::OK,
-            content_type: "text/plain",
-            text: "",
-        }
+
+    fn ack(&self, handled: Handled) -> Acknowledgement {
+        callback::acknowledgement(handled)
     }
 }
