@@ -267,3 +267,163 @@ impl Provider for WechatPay {
         callback::acknowledgement(handled)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_function::StatusCode;
+    use serde_json::{Value, json};
+
+    use super::fixture::Fixture;
+    use super::*;
+
+    const NOTIFY: &str = "https://api.example.com/api/payment/callback/wechat_pay";
+
+    fn header<'a>(headers: &'a [Header], name: &HeaderName) -> Option<&'a str> {
+        let header = headers.iter().find(|(known, _)| known == name);
+        header.map(|(_, value)| value.as_str())
+    }
+
+    /// The fields of an `Authorization`, sorted: their order is free.
+    fn fields(authorization: &str) -> Vec<String> {
+        let (kind, fields) = authorization.split_once(' ').unwrap();
+        let mut fields: Vec<_> = fields.split(',').map(str::to_owned).collect();
+        fields.push(kind.to_owned());
+        fields.sort();
+        fields
+    }
+
+    #[test]
+    fn a_request_is_signed_as_another_library_signs_it() {
+        let it = Fixture::new();
+        for request in it.vectors["requests"].as_array().unwrap() {
+            let text = |name: &str| request[name].as_str().unwrap();
+            let stamp = Stamp {
+                timestamp: request["timestamp"].as_i64().unwrap(),
+                nonce: text("nonce").to_owned(),
+            };
+            let url = format!("https://api.mch.weixin.qq.com{}", text("path"));
+            let method = text("method").parse().unwrap();
+            let body = text("body").as_bytes();
+            let headers = headers(&it.account, &it.credentials, &method, &url, body, &stamp).unwrap();
+            let authorization = header(&headers, &AUTHORIZATION).unwrap();
+            assert_eq!(fields(authorization), fields(text("authorization")));
+            assert_eq!(header(&headers, &ACCEPT), Some("application/json"));
+            assert_eq!(header(&headers, &CONTENT_TYPE).is_some(), !body.is_empty());
+            let serial = HeaderName::from_static(signature::SERIAL);
+            assert_eq!(
+                header(&headers, &serial),
+                it.text("/secret/public_keys/0/id").as_str().into()
+            );
+        }
+    }
+
+    #[test]
+    fn every_request_has_a_stamp_of_its_own() {
+        let now = Timestamp::from_millis(1_767_225_600_999);
+        let (one, other) = (Stamp::new(now), Stamp::new(now));
+        assert_eq!((one.timestamp, one.nonce.len()), (1_767_225_600, 32));
+        assert_ne!(one.nonce, other.nonce);
+    }
+
+    /// What this adapter makes, as the other library has verified it: `tests/peers/vectors/wechat_pay.py --check`.
+    #[test]
+    fn what_is_made_here_was_verified_by_another_library() {
+        let it = Fixture::new();
+        let (stamp, payer) = (
+            it.stamp(),
+            Payer {
+                openid: Some("oUpF8uMuAJO".into()),
+                ip: Some("203.0.113.7".into()),
+            },
+        );
+        let mut requests = Vec::new();
+        let mut request = |method: Method, path: &str, body: String| {
+            let url = format!("https://api.mch.weixin.qq.com{path}");
+            let headers = headers(&it.account, &it.credentials, &method, &url, body.as_bytes(), &stamp).unwrap();
+            let authorization = header(&headers, &AUTHORIZATION).unwrap();
+            requests
+                .push(json!({"method": method.as_str(), "path": path, "body": body, "authorization": authorization}));
+        };
+        for channel in [Channel::QrCode, Channel::InApp, Channel::MobilePage] {
+            let payment = it.payment(channel);
+            let (path, order) = Order::of(&payment, &payer, &it.account, NOTIFY).unwrap();
+            request(Method::POST, path, serde_json::to_string(&order).unwrap());
+        }
+        let (payment, refund) = (it.payment(Channel::QrCode), it.refund());
+        request(Method::GET, &order::trade_path(payment.id, &it.account), String::new());
+        let close = Close {
+            mchid: &it.account.merchant_id,
+        };
+        request(
+            Method::POST,
+            &order::close_path(payment.id),
+            serde_json::to_string(&close).unwrap(),
+        );
+        let order = RefundOrder::of(&refund, NOTIFY);
+        request(Method::POST, order::REFUNDS, serde_json::to_string(&order).unwrap());
+        request(Method::GET, &order::refund_path(&refund), String::new());
+
+        let answer = Answer::Done(
+            StatusCode::OK,
+            r#"{"prepay_id":"wx201410272009395522657a690389285100"}"#.into(),
+        );
+        let key = &it.credentials.merchant_key;
+        let making = answer::making(Ok(answer), &it.payment(Channel::InApp), &it.account, key, &stamp);
+        let Making::Offered(Offer::JsapiParams(jsapi)) = making else {
+            panic!("{making:?}")
+        };
+
+        let message = |event: &str, kind: &str, content: &Value| {
+            let body = it.notification(event, kind, content).to_string();
+            let headers: serde_json::Map<_, _> = it
+                .signed(body.as_bytes())
+                .iter()
+                .map(|(name, value)| (name.to_string(), value.to_str().unwrap().into()))
+                .collect();
+            json!({"headers": headers, "body": body})
+        };
+        let ours = json!({
+            "requests": requests,
+            "jsapi": jsapi,
+            "callbacks": {
+                "payment": message("TRANSACTION.SUCCESS", "transaction", &it.vectors["transaction"]),
+                "refund": message("REFUND.SUCCESS", "refund", &it.vectors["refunded"]),
+            },
+        });
+        let verified: Value =
+            serde_json::from_str(include_str!("../../../tests/vectors/wechat_pay_ours.json")).unwrap();
+        assert!(
+            ours == verified,
+            "tests/vectors/wechat_pay_ours.json has to hold this, and to be checked again:\n{ours:#}"
+        );
+    }
+
+    fn reached(answers: Vec<Result<u16, Unanswered>>) -> (Result<u16, Silence>, usize) {
+        let urls = ["https://a", "https://b"].map(str::to_owned);
+        let (mut answers, mut asked) = (answers.into_iter(), 0);
+        let outcome = futures::executor::block_on(first_reached(urls.into_iter(), |_| {
+            asked += 1;
+            let answer = answers.next().unwrap().map(|status| Received {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers: HeaderMap::new(),
+                body: Bytes::new(),
+            });
+            async move { answer }
+        }));
+        (outcome.map(|received| received.status.as_u16()), asked)
+    }
+
+    #[test]
+    fn the_other_host_is_asked_only_where_the_first_can_not_be_reached() {
+        let unreached = || Err(Unanswered::Unreached(Silence("refused".into())));
+        let late = Err(Unanswered::Final(Silence("too late".into())));
+        assert_eq!(reached(vec![Ok(200)]), (Ok(200), 1));
+        assert_eq!(reached(vec![Ok(500)]), (Ok(500), 1), "an answer is an answer");
+        assert_eq!(reached(vec![unreached(), Ok(200)]), (Ok(200), 2));
+        assert_eq!(
+            reached(vec![unreached(), unreached()]),
+            (Err(Silence("refused".into())), 2)
+        );
+        assert_eq!(reached(vec![late]), (Err(Silence("too late".into())), 1));
+    }
+}

@@ -198,3 +198,141 @@ fn moment(time: Time) -> Timestamp {
 fn is_header_text(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    fn secret() -> Value {
+        Fixture::new().vectors["secret"].clone()
+    }
+
+    fn refusal(secret: &Value) -> String {
+        secret.to_string().parse::<Credentials>().unwrap_err().to_string()
+    }
+
+    fn with(member: &str, value: Value) -> Value {
+        let mut secret = secret();
+        secret[member] = value;
+        secret
+    }
+
+    #[test]
+    fn the_private_key_may_be_of_either_form() {
+        let it = Fixture::new();
+        let pkcs1 = with("merchant_private_key", it.vectors["merchant_private_key_pkcs1"].clone());
+        let pkcs1: Credentials = pkcs1.to_string().parse().unwrap();
+        let sign = |key: &MerchantKey| key.pay_sign("app", "package", &it.stamp()).unwrap();
+        assert_eq!(sign(&pkcs1.merchant_key), sign(&it.credentials.merchant_key));
+    }
+
+    #[test]
+    fn one_kind_of_platform_key_is_enough() {
+        for (member, empty) in [("public_keys", json!([])), ("platform_certificates", json!([]))] {
+            let one: Credentials = with(member, empty).to_string().parse().unwrap();
+            assert_eq!(one.platform_keys.preferred().is_none(), member == "public_keys");
+            let mut secret = secret();
+            secret.as_object_mut().unwrap().remove(member);
+            assert!(secret.to_string().parse::<Credentials>().is_ok());
+        }
+        let mut neither = with("public_keys", json!([]));
+        neither["platform_certificates"] = json!([]);
+        assert!(refusal(&neither).contains("public_keys and platform_certificates"));
+    }
+
+    #[test]
+    fn a_member_that_is_missing_empty_or_wrong_is_named_and_not_shown() {
+        let private = secret()["merchant_private_key"].clone();
+        let public = secret()["public_keys"][0]["key"].clone();
+        let certificate = secret()["platform_certificates"][0].clone();
+        let ec = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----";
+        let id = "PUB_KEY_ID_1";
+        let wrong = [
+            (
+                "merchant_private_key",
+                "merchant_private_key",
+                vec![json!(""), json!(" \n"), json!("hunter2"), json!(7), public.clone()],
+            ),
+            (
+                "merchant_serial_no",
+                "merchant_serial_no",
+                vec![json!(""), json!("hunter2"), json!("1D\"E"), json!(["hunter2"])],
+            ),
+            (
+                "api_v3_keys",
+                "api_v3_keys",
+                vec![json!([]), json!("hunter2"), json!({"hunter2": 1}), json!(null)],
+            ),
+            (
+                "api_v3_keys",
+                "api_v3_keys[1]",
+                vec![
+                    json!(["0123456789abcdef0123456789abcdef", "hunter2"]),
+                    json!(["0123456789abcdef0123456789abcdef", ""]),
+                    json!(["0123456789abcdef0123456789abcdef", 5]),
+                ],
+            ),
+            (
+                "public_keys",
+                "public_keys[0].id",
+                vec![
+                    json!([{"id": "hunter2", "key": public}]),
+                    json!([{"key": public}]),
+                    json!([{"id": "PUB_KEY_ID_", "key": public}]),
+                    json!([{"id": "PUB_KEY_ID_1\r\n", "key": public}]),
+                ],
+            ),
+            (
+                "public_keys",
+                "public_keys[0].key",
+                vec![
+                    json!([{"id": id}]),
+                    json!([{"id": id, "key": "hunter2"}]),
+                    json!([{"id": id, "key": ec}]),
+                    json!([{"id": id, "key": private}]),
+                    json!([{"id": id, "key": certificate}]),
+                    json!([{"id": id, "key": 5}]),
+                ],
+            ),
+            (
+                "platform_certificates",
+                "platform_certificates[1]",
+                vec![
+                    json!([certificate, "hunter2"]),
+                    json!([certificate, ""]),
+                    json!([certificate, public]),
+                    json!([certificate, {"hunter2": 1}]),
+                    json!([
+                        certificate,
+                        "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+                    ]),
+                ],
+            ),
+        ];
+        for (member, named, values) in wrong {
+            for value in values {
+                let refusal = refusal(&with(member, value.clone()));
+                assert!(refusal.contains(named), "{named} {value}: {refusal}");
+                assert!(!refusal.contains("hunter2") && !refusal.contains("BEGIN"), "{refusal}");
+            }
+        }
+        for member in ["merchant_private_key", "merchant_serial_no", "api_v3_keys"] {
+            let mut secret = secret();
+            secret.as_object_mut().unwrap().remove(member);
+            assert_eq!(refusal(&secret), format!("its member {member} is missing or empty"));
+        }
+        for text in ["", "hunter2", "[]", "5", "{} hunter2", "{\"api_v3_keys\": [\"hunter2"] {
+            let refusal = text.parse::<Credentials>().unwrap_err().to_string();
+            assert!(!refusal.contains("hunter2"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn credentials_do_not_show_themselves() {
+        let shown = format!("{:?}", Fixture::new().credentials);
+        assert!(!shown.contains("key-0123456789") && !shown.contains("BEGIN"), "{shown}");
+    }
+}

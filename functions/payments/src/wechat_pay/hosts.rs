@@ -58,3 +58,56 @@ pub(super) fn wrong(name: &'static str, reason: &str) -> SettingError {
         reason: reason.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(base: &str, backup: Option<&str>, stage: &str) -> Result<Vec<String>, String> {
+        let backup = backup.map(|url| ("BACKUP", url));
+        let hosts = Hosts::new(("BASE", base), backup, stage).map_err(|error| error.to_string())?;
+        Ok(hosts.urls("/v3/x?y=1").collect())
+    }
+
+    #[test]
+    fn the_second_host_is_tried_after_the_first() {
+        let both = hosts(
+            "https://api.mch.weixin.qq.com/",
+            Some("https://api2.mch.weixin.qq.com"),
+            "production",
+        );
+        let urls = [
+            "https://api.mch.weixin.qq.com/v3/x?y=1",
+            "https://api2.mch.weixin.qq.com/v3/x?y=1",
+        ];
+        assert_eq!(both.unwrap(), urls);
+        assert_eq!(hosts("https://a", None, "production").unwrap(), ["https://a/v3/x?y=1"]);
+    }
+
+    #[test]
+    fn only_a_laptop_does_without_tls() {
+        assert!(hosts("http://127.0.0.1:1/wechat", None, "local").is_ok());
+        for (base, backup) in [("http://a", None), ("https://a", Some("http://a"))] {
+            assert!(hosts(base, backup, "production").unwrap_err().contains("https"));
+            assert!(hosts(base, backup, "staging").is_err());
+        }
+        for wrong in [
+            "",
+            "a",
+            "/a",
+            "https://",
+            "ftp://a",
+            "https://a?b=c",
+            "https://a#b",
+            "https://a b",
+        ] {
+            assert!(hosts(wrong, None, "local").unwrap_err().contains("BASE"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_path_of_the_base_url_is_signed_too() {
+        let url = hosts("http://127.0.0.1:1/wechat/", None, "local").unwrap().remove(0);
+        assert_eq!(signed_path(&url).as_deref(), Some("/wechat/v3/x?y=1"));
+    }
+}

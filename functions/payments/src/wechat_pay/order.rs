@@ -181,3 +181,124 @@ fn beijing(at: Timestamp) -> String {
     let shown = at.plus(BEIJING).to_string();
     format!("{}+08:00", shown.get(..19).unwrap_or(&shown))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::super::fixture::Fixture;
+    use super::*;
+
+    const NOTIFY: &str = "https://api.example.com/api/payment/callback/wechat_pay";
+
+    fn payer() -> Payer {
+        Payer {
+            openid: Some("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o".into()),
+            ip: Some("2001:db8::1".into()),
+        }
+    }
+
+    fn order(it: &Fixture, channel: Channel, payer: &Payer) -> Result<(&'static str, Value), &'static str> {
+        let (path, order) = Order::of(&it.payment(channel), payer, &it.account, NOTIFY)?;
+        Ok((path, serde_json::to_value(order).unwrap()))
+    }
+
+    #[test]
+    fn each_channel_asks_for_its_kind_of_trade() {
+        let it = Fixture::new();
+        let common = json!({
+            "appid": "wx8888888888888888",
+            "mchid": "1900000109",
+            "description": "台灯 \"a=b+c&d\" 💡",
+            "out_trade_no": "0123456789abcdef0123456789abcdef",
+            "time_expire": "2026-01-01T08:30:00+08:00",
+            "notify_url": NOTIFY,
+            "amount": {"total": 1990, "currency": "CNY"},
+        });
+        let with = |name: &str, value: Value| {
+            let mut order = common.clone();
+            order[name] = value;
+            order
+        };
+        let native = order(&it, Channel::QrCode, &Payer::default()).unwrap();
+        assert_eq!(native, ("/v3/pay/transactions/native", common.clone()));
+        let jsapi = order(&it, Channel::InApp, &payer()).unwrap();
+        let payer_member = json!({"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"});
+        assert_eq!(jsapi, ("/v3/pay/transactions/jsapi", with("payer", payer_member)));
+        let h5 = order(&it, Channel::MobilePage, &payer()).unwrap();
+        let scene = json!({"payer_client_ip": "2001:db8::1", "h5_info": {"type": "Wap"}});
+        assert_eq!(h5, ("/v3/pay/transactions/h5", with("scene_info", scene)));
+    }
+
+    #[test]
+    fn a_trade_that_can_not_be_made_is_not_asked_for() {
+        let it = Fixture::new();
+        assert!(order(&it, Channel::Page, &payer()).is_err());
+        for openid in [None, Some(String::new()), Some("x".repeat(129))] {
+            assert!(order(&it, Channel::InApp, &Payer { openid, ip: None }).is_err());
+        }
+        for ip in [
+            None,
+            Some("".into()),
+            Some("localhost".into()),
+            Some("1.2.3.4, 5.6.7.8".into()),
+        ] {
+            assert!(order(&it, Channel::MobilePage, &Payer { openid: None, ip }).is_err());
+        }
+    }
+
+    #[test]
+    fn a_refund_names_its_payment_and_of_how_much_it_is() {
+        let it = Fixture::new();
+        let order = serde_json::to_value(RefundOrder::of(&it.refund(), NOTIFY)).unwrap();
+        let expected = json!({
+            "out_trade_no": "0123456789abcdef0123456789abcdef",
+            "out_refund_no": "fedcba9876543210fedcba9876543210",
+            "notify_url": NOTIFY,
+            "amount": {"refund": 500, "total": 1990, "currency": "CNY"},
+        });
+        assert_eq!(order, expected);
+        assert_eq!(
+            refund_path(&it.refund()),
+            "/v3/refund/domestic/refunds/fedcba9876543210fedcba9876543210"
+        );
+    }
+
+    #[test]
+    fn the_same_payment_is_always_the_same_order() {
+        let it = Fixture::new();
+        let (payment, payer) = (it.payment(Channel::InApp), payer());
+        let body = || serde_json::to_string(&Order::of(&payment, &payer, &it.account, NOTIFY).unwrap().1).unwrap();
+        assert_eq!(body(), body());
+    }
+
+    fn described(subject: &str) -> String {
+        let it = Fixture::new();
+        let mut payment = it.payment(Channel::QrCode);
+        payment.subject = subject.into();
+        description(&payment)
+    }
+
+    #[test]
+    fn a_title_is_cut_between_characters() {
+        assert_eq!(described(&"a".repeat(256)), "a".repeat(127));
+        assert_eq!(described(&"字".repeat(256)), "字".repeat(42));
+        assert_eq!(described(&"💡".repeat(256)), "💡".repeat(31));
+        assert_eq!(described("a\r\nb\tc\0"), "a  b c");
+        for empty in ["", " ", "\n\n"] {
+            assert_eq!(described(empty), "0123456789abcdef0123456789abcdef");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_title_survives(title in "\\PC{0,256}|[a-z&=+\"{}\\\\\\n\\x00💡]{0,256}") {
+            let shown = described(&title);
+            prop_assert!((1..=127).contains(&shown.len()));
+            prop_assert!(!shown.contains(char::is_control));
+            let json = serde_json::to_string(&shown).unwrap();
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), shown);
+        }
+    }
+}
