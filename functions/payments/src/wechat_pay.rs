@@ -189,20 +189,23 @@ fn headers(
 
 impl Account {
     fn from_settings(settings: &Settings) -> Result<Self, SettingError> {
-        let word = |name, kind: fn(&u8) -> bool, reason| {
-            let text = settings.required(name)?;
-            match text.bytes().all(|byte| kind(&byte)) {
-                true => Ok(text),
-                false => Err(hosts::wrong(name, reason)),
-            }
-        };
+        Self::new(
+            ("WECHAT_PAY_APP_ID", settings.required("WECHAT_PAY_APP_ID")?),
+            ("WECHAT_PAY_MERCHANT_ID", settings.required("WECHAT_PAY_MERCHANT_ID")?),
+        )
+    }
+
+    /// Both come into headers, paths and signed lines as they are.
+    fn new(app_id: (&'static str, String), merchant_id: (&'static str, String)) -> Result<Self, SettingError> {
+        if !app_id.1.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(hosts::wrong(app_id.0, "it must be letters and digits"));
+        }
+        if !merchant_id.1.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(hosts::wrong(merchant_id.0, "it must be digits"));
+        }
         Ok(Self {
-            app_id: word(
-                "WECHAT_PAY_APP_ID",
-                u8::is_ascii_alphanumeric,
-                "it must be letters and digits",
-            )?,
-            merchant_id: word("WECHAT_PAY_MERCHANT_ID", u8::is_ascii_digit, "it must be digits")?,
+            app_id: app_id.1,
+            merchant_id: merchant_id.1,
         })
     }
 }
@@ -313,6 +316,24 @@ mod tests {
             assert_eq!(
                 header(&headers, &serial),
                 it.text("/secret/public_keys/0/id").as_str().into()
+            );
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_none_stops_the_start() {
+        let account = |app: &str, merchant: &str| {
+            let account = Account::new(("APP", app.into()), ("MERCHANT", merchant.into()));
+            account.map_err(|error| error.to_string())
+        };
+        assert!(account("wx8888888888888888", "1900000109").is_ok());
+        for wrong in ["wx\n", "wx\"", "wx 1", "微信"] {
+            assert!(account(wrong, "1900000109").unwrap_err().contains("APP"), "{wrong}");
+        }
+        for wrong in ["19\n", "19\"", "19&a=b", "x"] {
+            assert!(
+                account("wx8888888888888888", wrong).unwrap_err().contains("MERCHANT"),
+                "{wrong}"
             );
         }
     }

@@ -29,7 +29,7 @@ const LARGEST: usize = 1024 * 1024;
 const LONGEST_REASON: usize = 200;
 
 /// A genuine answer.
-#[derive(Debug)]
+#[cfg_attr(test, derive(Debug))]
 pub(super) enum Answer {
     /// Done: status 2xx.
     Done(StatusCode, Bytes),
@@ -38,7 +38,8 @@ pub(super) enum Answer {
 }
 
 /// Why something was not done.
-#[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(Debug))]
+#[derive(Deserialize)]
 pub(super) struct Refusal {
     /// A word from the documentation.
     code: String,
@@ -194,7 +195,8 @@ fn observation(body: &[u8], payment: &Payment, account: &Account) -> Result<Obse
     })
 }
 
-/// The answer to closing a trade. WeChat Pay closes what is closed, and even what it never heard of, with the same 204.
+/// The answer to closing a trade. Merchants report the same 204 for a trade that was closed before, and for a number that
+/// WeChat Pay never heard of: nobody has an offer of such a trade, so it can not be paid either.
 pub(super) fn closing(answer: Result<Answer, Silence>) -> Closing {
     match answer {
         Ok(Answer::Done(StatusCode::NO_CONTENT, _)) => Closing::Closed,
@@ -212,8 +214,8 @@ pub(super) fn closing(answer: Result<Answer, Silence>) -> Closing {
 /// The answer to a refund, and to a question about one.
 ///
 /// `NOT_ENOUGH` says that the merchant's account can not pay the refund now. It is asked for again, for days and under the
-/// same number, while somebody fills the account; only then it is given to a person. `RESOURCE_NOT_EXISTS` to a new refund
-/// is said now and then of a trade that is there: asking again helps.
+/// same number, while somebody fills the account; only then it is given to a person. Merchants report
+/// `RESOURCE_NOT_EXISTS` to a new refund of a trade that is there: asking again helps.
 pub(super) fn refunding(answer: Result<Answer, Silence>, refund: &Refund) -> Refunding {
     match answer {
         Ok(Answer::Done(_, body)) => match serde_json::from_slice::<RefundReport>(&body) {

@@ -3,8 +3,8 @@
 //! Its notification is JSON: who it is about is sealed (`resource`), what it is about stands beside it (`event_type`). The
 //! signature covers both, yet they have to agree: a refund must never be read as a payment.
 //!
-//! Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012791882> (payments) and
-//! <https://pay.weixin.qq.com/doc/v3/merchant/4012791886> (refunds).
+//! Source: <https://pay.weixin.qq.com/docs/merchant/products/notification/introduction.html> (payments) and
+//! <https://pay.weixin.qq.com/wiki/doc/apiv3/apis/chapter3_1_11.shtml> (refunds).
 
 use http_function::{HeaderMap, StatusCode};
 use kernel::Timestamp;

@@ -14,7 +14,8 @@ use crate::payment::Payment;
 use crate::provider::{CURRENCY, Channel, Payer, refund_number, trade_number};
 use crate::refund::Refund;
 
-/// Most bytes of `description`. The documentation says 127 characters, the service counts bytes: this much passes both.
+/// Most bytes of `description`. The documentation says 127 characters and not whether a Chinese one counts once: 127 bytes
+/// pass either way, and a title that is cut is better than an order that is refused.
 const LONGEST_DESCRIPTION: usize = 127;
 /// Most bytes of an `openid`.
 const LONGEST_OPENID: usize = 128;

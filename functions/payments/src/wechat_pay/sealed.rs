@@ -14,7 +14,7 @@ use serde::Deserialize;
 pub(super) const ALGORITHM: &str = "AEAD_AES_256_GCM";
 
 /// A sealed text, with what is needed to open it.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 pub(super) struct Sealed {
     /// [`ALGORITHM`].
     pub(super) algorithm: String,

@@ -3,8 +3,8 @@
 //! All are RSA PKCS#1 v1.5 with SHA-256 over lines of text, each ended by a line feed, and written in base64. No signed
 //! line but the last can hold a line feed of its own: they come from header values, paths and our own words.
 //!
-//! Source: <https://pay.weixin.qq.com/doc/v3/merchant/4012365342> (signing) and
-//! <https://pay.weixin.qq.com/doc/v3/merchant/4013053249> (verifying).
+//! Source: <https://pay.weixin.qq.com/docs/merchant/development/interface-rules/signature-generation.html> and
+//! <https://pay.weixin.qq.com/docs/merchant/development/interface-rules/signature-verification.html>.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 /// The one kind of signature that is made and believed.
 pub(super) const KIND: &str = "WECHATPAY2-SHA256-RSA2048";
-/// A message older or newer than this proves nothing: "refuse what is five minutes off".
+/// A message as old or as new as this proves nothing: somebody may have kept it.
 pub(super) const WINDOW: Duration = Duration::from_secs(300);
 /// Ids of public keys begin like this; everything else is a certificate's serial number.
 pub(super) const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_";
