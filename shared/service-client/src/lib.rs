@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use breaker::Breaker;
-pub use connection::{Connection, Received};
+pub use connection::{Connection, ConnectionError, Received};
 
 /// Time limit of one attempt.
 pub const TIME_LIMIT: Duration = Duration::from_secs(2);
