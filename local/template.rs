@@ -27,7 +27,13 @@ const ROUTES_LIMIT: usize = 300;
 
 /// Values of parameters that a laptop sets, where the template has such parameters. Browsers may come from anywhere: a
 /// front-end under development has a port of its own.
-const LOCAL_PARAMETERS: [(&str, &str); 3] = [("Stage", "local"), ("Sandbox", "on"), ("AllowedOrigin", "*")];
+const LOCAL_PARAMETERS: [(&str, &str); 5] = [
+    ("Stage", "local"),
+    ("Sandbox", "on"),
+    ("Alipay", "sandbox"),
+    ("WechatPay", "sandbox"),
+    ("AllowedOrigin", "*"),
+];
 /// The parameter that says where clients reach the deployment.
 const BASE_URL_PARAMETER: &str = "PublicBaseUrl";
 

@@ -11,7 +11,7 @@ use crate::error::PaymentError;
 use crate::head::Head;
 use crate::ledger::Ledger;
 use crate::payment::{Decision, Ending, Payment, State};
-use crate::provider::{Channel, Closing, Making, Observation, Payer, Provider, ProviderName, Queried, Trade};
+use crate::provider::{Channel, Closing, Making, Observation, Payer, Provider, ProviderName, Queried};
 use crate::providers::Providers;
 use crate::status::Status;
 use crate::table::WritePayments;
@@ -160,12 +160,12 @@ impl Cashier {
             Making::Closed => self.end(id, Ending::ClosedThere, now).await,
             Making::Rejected(reason) => {
                 tracing::error!(payment = %id, provider = ?payment.provider, reason, "the provider refuses a payment");
-                let failed = Observation {
-                    payment: id,
-                    trade: Trade::Failed,
-                };
-                self.apply(&failed, now).await?;
-                Err(PaymentError::Refused(id))
+                // Another request may have had an offer meanwhile: what it was offered can be paid.
+                let settled = self.payments.change(id, |payment| Ok(payment.refused(now))).await?;
+                match settled.status() {
+                    Status::Failed => Err(PaymentError::Refused(id)),
+                    _ => Ok(settled),
+                }
             }
             Making::Unknown(silence) => Err(silence.into()),
         }
@@ -225,7 +225,7 @@ impl Cashier {
     ///
     /// # Errors
     /// [`PaymentError::Provider`]: it stays due.
-    pub async fn resume(&self, id: PaymentId, now: Timestamp) -> Result<(), PaymentError> {
+    pub async fn reconcile(&self, id: PaymentId, now: Timestamp) -> Result<(), PaymentError> {
         let Some(payment) = self.payments.read().find(id).await? else {
             return Ok(());
         };
@@ -233,7 +233,14 @@ impl Cashier {
         if payment.due_at().is_none_or(|due| due > now) {
             return Ok(());
         }
-        let payment = self.query(payment, now).await?;
+        let payment = match self.query(payment.clone(), now).await {
+            // Closing asks as well: a provider that only refuses to speak of a trade may still close it.
+            Err(PaymentError::Provider(silence)) if payment.status().is_open() && payment.is_overdue(now) => {
+                tracing::warn!(payment = %id, cause = %silence, "an overdue payment is closed without an answer about it");
+                payment
+            }
+            answered => answered?,
+        };
         match payment.status().is_open() {
             true if payment.is_overdue(now) => self.close(payment, now).await?,
             true => self.payments.change(id, |payment| Ok(payment.checked(now))).await?,

@@ -181,6 +181,15 @@ impl Payment {
         )
     }
 
+    /// The provider does not take it: that ends an attempt to which nothing was offered.
+    #[must_use]
+    pub fn refused(&self, now: Timestamp) -> Decision {
+        match self.state {
+            State::Created => self.on(Event::Fail, |_| State::Failed, now),
+            _ => Decision::NothingToDo,
+        }
+    }
+
     /// What was seen at the provider.
     #[must_use]
     pub fn observed(&self, seen: &Observation, now: Timestamp) -> Decision {

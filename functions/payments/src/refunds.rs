@@ -119,7 +119,7 @@ impl Refunds {
     ///
     /// # Errors
     /// [`PaymentError::Provider`]: it is due again later.
-    pub async fn resume(&self, id: RefundId, now: Timestamp) -> Result<(), PaymentError> {
+    pub async fn reconcile(&self, id: RefundId, now: Timestamp) -> Result<(), PaymentError> {
         match self.table.find(id).await? {
             Some(refund) if refund.due_at().is_some_and(|due| due <= now) => self.go_on(refund, now).await.map(|_| ()),
             _ => Ok(()),
@@ -149,14 +149,15 @@ impl Refunds {
         self.answered(refund, &answer, now).await.map(|_| ())
     }
 
-    /// A refund that is stored may have been made already: its provider is asked before it is told anything.
+    /// A refund that is stored may have been made already: its provider is asked before it is told anything. Where it gives
+    /// no clear answer, it is told again: under the same number that is the same refund.
     async fn go_on(&self, refund: Refund, now: Timestamp) -> Result<Refund, PaymentError> {
         if !refund.status.is_open() {
             return Ok(refund);
         }
         let provider = self.providers.named(refund.provider)?;
         let answer = match provider.query_refund(&refund).await {
-            Refunding::NotFound => provider.refund(&refund).await,
+            Refunding::NotFound | Refunding::Unknown(_) => provider.refund(&refund).await,
             known => known,
         };
         self.answered(refund, &answer, now).await

@@ -670,51 +670,59 @@ impl WriteRefunds {
     }
 }
 
-/// Finds payments and refunds that time alone changes.
+/// Finds payments that time alone changes.
 #[derive(Debug, Clone)]
-pub struct Due {
-    payments: Table,
-    refunds: Table,
-}
+pub struct DuePayments(Table);
+
+/// Finds refunds that time alone changes.
+#[derive(Debug, Clone)]
+pub struct DueRefunds(Table);
 
 /// Entries of one shard that one run takes on; the rest waits for the next run, a minute later.
 const DUE_AT_ONCE: i32 = 100;
 
-impl Due {
-    /// Reads `PAYMENTS_TABLE` and `REFUNDS_TABLE`.
+impl DuePayments {
+    /// Reads `PAYMENTS_TABLE`.
     ///
     /// # Errors
     /// [`StartError`].
     pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        Ok(Self {
-            payments: Table::from_env(cloud, "PAYMENTS_TABLE")?,
-            refunds: Table::from_env(cloud, "REFUNDS_TABLE")?,
-        })
+        Ok(Self(Table::from_env(cloud, "PAYMENTS_TABLE")?))
     }
 
     /// Payments that are due at `now`, longest overdue first within each shard.
     ///
     /// # Errors
     /// [`PaymentError::Table`].
-    pub async fn payments(&self, now: Timestamp) -> Result<Vec<PaymentId>, PaymentError> {
+    pub async fn at(&self, now: Timestamp) -> Result<Vec<PaymentId>, PaymentError> {
         #[derive(Deserialize)]
         struct DuePayment {
             payment_uuid: PaymentId,
         }
-        let due: Vec<DuePayment> = due_in(&self.payments, now).await?;
+        let due: Vec<DuePayment> = due_in(&self.0, now).await?;
         Ok(due.into_iter().map(|due| due.payment_uuid).collect())
     }
+}
 
-    /// Refunds that are due at `now`.
+impl DueRefunds {
+    /// Reads `REFUNDS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self(Table::from_env(cloud, "REFUNDS_TABLE")?))
+    }
+
+    /// Refunds that are due at `now`, longest overdue first within each shard.
     ///
     /// # Errors
     /// [`PaymentError::Table`].
-    pub async fn refunds(&self, now: Timestamp) -> Result<Vec<RefundId>, PaymentError> {
+    pub async fn at(&self, now: Timestamp) -> Result<Vec<RefundId>, PaymentError> {
         #[derive(Deserialize)]
         struct DueRefund {
             refund_uuid: RefundId,
         }
-        let due: Vec<DueRefund> = due_in(&self.refunds, now).await?;
+        let due: Vec<DueRefund> = due_in(&self.0, now).await?;
         Ok(due.into_iter().map(|due| due.refund_uuid).collect())
     }
 }

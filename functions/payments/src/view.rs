@@ -1,7 +1,11 @@
 //! The JSON that leaves PaymentService, the numbers and words that clients know for statuses included.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use contracts::orders::{RefundForServices, RefundStatus};
 use kernel::{Money, OrderId, PaymentId, RefundId, UserId, Zone};
+use qrcode::QrCode;
+use qrcode::render::svg;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -54,7 +58,8 @@ struct PaymentFacts {
     payment_data: PaymentData,
 }
 
-/// How it is paid: always the four texts that clients read, all the same; empty once there is nothing left to pay.
+/// How it is paid: always the four texts that clients read; empty once there is nothing left to pay. For a code to scan,
+/// `qr_code` is the picture of it as a data URL, the others are its text; otherwise all four are the page's address.
 #[derive(Debug, Serialize, ToSchema)]
 struct PaymentData {
     qrcode: String,
@@ -114,6 +119,13 @@ impl PaymentFacts {
     }
 }
 
+/// The code that says `text`, as a picture. `None` for a text that is too long for any code; none of a provider's is.
+fn picture(text: &str) -> Option<String> {
+    let code = QrCode::new(text).ok()?;
+    let svg = code.render::<svg::Color<'_>>().min_dimensions(240, 240).build();
+    Some(format!("data:image/svg+xml;base64,{}", BASE64.encode(svg)))
+}
+
 impl PaymentData {
     fn of(payment: &Payment) -> Self {
         let offer = match &payment.state {
@@ -131,7 +143,10 @@ impl PaymentData {
         };
         Self {
             qrcode: text.clone(),
-            qr_code: text.clone(),
+            qr_code: match offer {
+                Some(Offer::QrCode(text)) => picture(text).unwrap_or_else(|| text.clone()),
+                _ => text.clone(),
+            },
             url: text.clone(),
             payment_url: text,
             form,

@@ -1,6 +1,6 @@
 //! `RefundRequested`: gives money back to the buyer, once, however often it is asked for.
 //!
-//! A refund that the provider accepted but has not made stays with `resume-payments`; so does one without a clear answer,
+//! A refund that the provider accepted but has not made stays with `reconcile-refunds`; so does one without a clear answer,
 //! whose message comes again besides.
 
 use std::process::ExitCode;
