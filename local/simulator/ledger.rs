@@ -141,8 +141,12 @@ impl Ledger {
                 return Ok(match known.meets(&wish, now_ms) {
                     Err(refusal) => Made::Refused(refusal),
                     Ok(()) => {
-                        // The later request's addresses and end count, as with the companies.
-                        known.wish = wish;
+                        // The later request's addresses count. Its end does not: one that is counted from the request
+                        // would move whenever a link is followed again.
+                        known.wish = Wish {
+                            expires_ms: known.wish.expires_ms,
+                            ..wish
+                        };
                         if state == State::Waiting {
                             known.state = state;
                         }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
-use std::io::{Cursor, Read};
+use std::io::{BufRead, BufReader, Cursor, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -243,17 +245,8 @@ impl Market {
         parameters
     }
 
-    fn alipay_query(&self, mut parameters: BTreeMap<String, String>) -> String {
-        let pairs = parameters.iter().filter(|(_, value)| !value.is_empty());
-        let text = pairs
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect::<Vec<_>>()
-            .join("&");
-        let signature = self.app_key.pkcs1v15_sign::<Sha256>(text.as_bytes()).unwrap();
-        parameters.insert("sign".to_owned(), BASE64.encode(signature));
-        form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(parameters)
-            .finish()
+    fn alipay_query(&self, parameters: BTreeMap<String, String>) -> String {
+        signed_query(&self.app_key, parameters)
     }
 
     /// A call of the gateway: the inner answer, and whether its signature is Alipay's; `None` if no answer came.
@@ -427,6 +420,20 @@ impl Market {
         let plain = serde_json::from_slice(&plain).unwrap();
         Some((envelope, plain))
     }
+}
+
+/// Parameters with their signature, as a query or a form.
+fn signed_query(key: &PrivateKey, mut parameters: BTreeMap<String, String>) -> String {
+    let pairs = parameters.iter().filter(|(_, value)| !value.is_empty());
+    let text = pairs
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>()
+        .join("&");
+    let signature = key.pkcs1v15_sign::<Sha256>(text.as_bytes()).unwrap();
+    parameters.insert("sign".to_owned(), BASE64.encode(signature));
+    form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(parameters)
+        .finish()
 }
 
 /// `None` when the connection breaks.
@@ -1119,7 +1126,7 @@ async fn answers_can_be_lost_late_broken_and_wrongly_signed() {
         answer,
         answer_to: Some(operation),
         answer_times: Some(1),
-        hang_ms: 300,
+        hang_ms: 60_000,
         ..Switches::default()
     };
     let precreate = |number: &str| {
@@ -1145,6 +1152,7 @@ async fn answers_can_be_lost_late_broken_and_wrongly_signed() {
             .await
             .is_err()
     );
+    // Nobody waits for an answer whose caller has gone.
     market.settled().await;
     for (answer, genuine) in [
         (Spoiling::Unsigned, false),
@@ -1307,6 +1315,94 @@ async fn a_restart_keeps_trades_keys_and_what_is_on_its_way() {
     market.platform.settle(LONG).await.unwrap();
     assert_eq!(inbox.take().len(), 1);
     market.platform.stop().await;
+}
+
+/// The command with simulated providers: its process, and where it and they serve.
+fn start(data: &Path) -> (Child, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cfmp"))
+        .args(["--no-demo", "--port", "0", "--providers", "simulated", "--template"])
+        .arg(cfmp::root().join("tests/platform/template.yaml"))
+        .arg("--built")
+        .arg(super::built())
+        .arg("--data")
+        .arg(data)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let (mut platform, mut simulator) = (None, None);
+    for line in BufReader::new(command.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if let Some(url) = line.strip_prefix("payment providers, simulated: ") {
+            simulator = Some(url.to_owned());
+        }
+        if let Some(url) = line.strip_prefix("ready: ") {
+            platform = Some(url.to_owned());
+            break;
+        }
+    }
+    (command, platform.unwrap(), simulator.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_platform_forgets_no_trade_and_no_notification() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inbox, inbox_url) = Inbox::open().await;
+    inbox.answer(&[(500, "")]);
+    let (mut command, platform, simulator) = start(folder.path());
+    let secrets: Value = serde_json::from_slice(&std::fs::read(folder.path().join("secrets.json")).unwrap()).unwrap();
+    let secret: Value = serde_json::from_str(secrets["AlipaySecret"]["value"].as_str().unwrap()).unwrap();
+    let key = PrivateKey::from_pkcs8_pem(secret["app_private_key"].as_str().unwrap()).unwrap();
+    let clock: Value = body(&get(&format!("{platform}/_local/clock")).await);
+    let now = DateTime::from_timestamp_millis(clock["now_ms"].as_i64().unwrap()).unwrap();
+    let beijing = now.with_timezone(&FixedOffset::east_opt(8 * 3_600).unwrap());
+    let parameters = [
+        ("app_id", ALIPAY_APP_ID.to_owned()),
+        ("method", "alipay.trade.precreate".to_owned()),
+        ("charset", "utf-8".to_owned()),
+        ("sign_type", "RSA2".to_owned()),
+        ("timestamp", beijing.format("%Y-%m-%d %H:%M:%S").to_string()),
+        ("version", "1.0".to_owned()),
+        (
+            "biz_content",
+            json!({"out_trade_no": "order_1", "total_amount": "1.00", "subject": "x"}).to_string(),
+        ),
+        ("notify_url", format!("{inbox_url}/alipay")),
+    ];
+    let parameters = parameters
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    let made = post_form(&format!("{simulator}/gateway.do"), &signed_query(&key, parameters)).await;
+    assert!(String::from_utf8_lossy(made.body()).contains("qr_code"));
+    let pay = exchange(
+        Request::post(format!("{simulator}/_simulator/trades/order_1/pay")),
+        String::new(),
+    );
+    assert_eq!(pay.await.unwrap().status(), StatusCode::OK);
+    let idle = body(&get(&format!("{platform}/_local/idle")).await);
+    assert_eq!(
+        (&idle["idle"], &idle["pending"]["providers"]),
+        (&json!(true), &json!(0))
+    );
+    assert_eq!(inbox.take().len(), 1);
+    command.kill().unwrap();
+    command.wait().unwrap();
+
+    let (mut command, platform, simulator) = start(folder.path());
+    let books = body(&get(&format!("{simulator}/_simulator/books")).await);
+    assert_eq!(
+        (&books["trades"][0]["out_trade_no"], &books["trades"][0]["standing"]),
+        (&json!("order_1"), &json!("paid"))
+    );
+    let later = exchange(
+        Request::post(format!("{platform}/_local/clock")),
+        json!({"advance_ms": 2 * MINUTE}).to_string(),
+    );
+    assert_eq!(later.await.unwrap().status(), StatusCode::OK);
+    assert_eq!(body(&get(&format!("{platform}/_local/idle")).await)["idle"], true);
+    assert_eq!(inbox.take().len(), 1, "it comes again, after the time that was left");
+    command.kill().unwrap();
+    command.wait().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
