@@ -17,6 +17,7 @@ pub mod openapi;
 pub mod recording;
 mod runtime_api;
 mod server;
+pub mod simulator;
 pub mod template;
 mod websocket_api;
 
@@ -32,7 +33,7 @@ use http::{Request, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::aws::deliveries::{Deliveries, Pending};
 use crate::aws::permissions::OPERATOR;
@@ -45,11 +46,12 @@ use crate::faults::Faults;
 use crate::functions::{Deployment, Functions};
 use crate::http_api::HttpApi;
 use crate::invoke_api::InvokeApi;
-use crate::local_api::LocalApi;
+use crate::local_api::{LocalApi, Work};
 use crate::logs::Logs;
 use crate::recording::Recording;
 use crate::runtime_api::RuntimeApi;
 use crate::server::Services;
+use crate::simulator::{Place, Setup, Simulator, SimulatorError};
 use crate::template::TemplateError;
 use crate::template::model::Template;
 use crate::websocket_api::WebSocketApi;
@@ -67,6 +69,10 @@ pub struct Options {
     pub functions: Source,
     /// Whether the deployed front's folding of trailing slashes is done.
     pub edge: bool,
+    /// Who plays the payment providers.
+    pub providers: Providers,
+    /// Whether the merchant works with certificates at the simulated Alipay, instead of bare keys.
+    pub alipay_certificates: bool,
     /// Whether an empty store gets accounts and products to play with.
     pub demo: bool,
     /// Whether the functions' logs are shown on stderr.
@@ -80,6 +86,16 @@ pub enum Data {
     Folder(PathBuf),
     /// Nowhere: it goes with the platform.
     Memory,
+}
+
+/// Who plays the payment providers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Providers {
+    /// The built-in sandbox, for every way to pay.
+    #[default]
+    Sandbox,
+    /// A simulator of Alipay and WeChat Pay, with their protocols.
+    Simulated,
 }
 
 /// Where functions come from.
@@ -105,6 +121,8 @@ impl Options {
             template: root().join("template.yaml"),
             functions: Source::Cargo { release: false },
             edge: true,
+            providers: Providers::Sandbox,
+            alipay_certificates: false,
             demo: false,
             show_logs: std::env::var_os("CFMP_SHOW_LOGS").is_some(),
         }
@@ -159,6 +177,9 @@ pub enum StartError {
     /// The functions can not be run.
     #[error("the functions can not be run: {0}")]
     Functions(io::Error),
+    /// The payment providers can not be simulated.
+    #[error(transparent)]
+    Simulator(#[from] SimulatorError),
     /// The demo could not be set up.
     #[error("the demo could not be set up: {0}; --no-demo starts without it")]
     Demo(#[from] DemoError),
@@ -174,11 +195,12 @@ pub struct Platform {
     logs: Logs,
     functions: Functions,
     aws: AwsEndpoint,
-    deliveries: Deliveries,
+    work: Work,
     websocket_api: WebSocketApi,
     stop: CancellationToken,
     server: JoinHandle<()>,
     // Held for as long as the platform runs.
+    _simulating: Option<DropGuard>,
     _lock: File,
     _folder: Option<tempfile::TempDir>,
 }
@@ -192,7 +214,15 @@ impl Platform {
         // What may fail at once comes before the build, which may take minutes.
         let (listener, address) = listen(options.port).await?;
         let base_url = format!("http://{address}");
-        let template = Arc::new(Template::read(&options.template, &base_url)?);
+        let place = match options.providers {
+            Providers::Sandbox => None,
+            // The next port, so that links to the providers' pages outlive a restart.
+            Providers::Simulated => {
+                Some(Place::take(options.port.checked_add(1).filter(|port| *port > 1).unwrap_or(0)).await?)
+            }
+        };
+        let parameters = place.as_ref().map(Place::parameters).unwrap_or_default();
+        let mut template = Template::read_with(&options.template, &base_url, &parameters)?;
         let (data, temporary) = folder(&options.data)?;
         let lock = lock(&data)?;
         let unusable = |source| StartError::Data {
@@ -209,12 +239,34 @@ impl Platform {
             }
         }
 
-        let (recording, faults, logs) = (Recording::default(), Faults::default(), Logs::new(options.show_logs));
         let durability = if temporary.is_some() {
             Durability::Forgotten
         } else {
             Durability::Kept
         };
+        let simulator = match place {
+            None => None,
+            Some(place) => {
+                let setup = Setup {
+                    data: data.clone(),
+                    durability,
+                    clock: clock.clone(),
+                    alipay_certificates: options.alipay_certificates,
+                };
+                let simulator = Simulator::open(place, setup).await?;
+                for (id, value) in simulator.secrets()? {
+                    if let Some(secret) = template.secrets.get_mut(id) {
+                        secret.value = Some(value);
+                    }
+                }
+                Some(simulator)
+            }
+        };
+        // Ends it also where the rest of the start fails.
+        let simulating = simulator.as_ref().map(Simulator::guard);
+        let template = Arc::new(template);
+
+        let (recording, faults, logs) = (Recording::default(), Faults::default(), Logs::new(options.show_logs));
         let aws = AwsEndpoint::open(
             &data,
             durability,
@@ -232,7 +284,10 @@ impl Platform {
             logs: logs.clone(),
         })
         .map_err(StartError::Functions)?;
-        let deliveries = aws.deliver(functions.clone());
+        let work = Work {
+            deliveries: aws.deliver(functions.clone()),
+            simulator,
+        };
         let (stop, ready) = (CancellationToken::new(), CancellationToken::new());
         let websocket_api = WebSocketApi::new(
             template.sockets.clone(),
@@ -260,7 +315,7 @@ impl Platform {
                 logs: logs.clone(),
                 functions: functions.clone(),
                 aws: aws.clone(),
-                deliveries: deliveries.clone(),
+                work: work.clone(),
                 ready: ready.clone(),
             },
             runtime_api: RuntimeApi {
@@ -278,13 +333,17 @@ impl Platform {
             logs,
             functions,
             aws,
-            deliveries,
+            work,
             websocket_api,
             stop,
             server,
+            _simulating: simulating,
             _lock: lock,
             _folder: temporary,
         };
+        if let Some(simulator) = &platform.work.simulator {
+            simulator.notify();
+        }
         if options.demo
             && let Err(error) = demo::set_up(&platform, &data).await
         {
@@ -300,7 +359,10 @@ impl Platform {
     pub async fn stop(mut self) {
         // Deliveries go first: to one of them the end of a process would look like a failure, and count as one.
         self.websocket_api.stop().await;
-        self.deliveries.stop().await;
+        if let Some(simulator) = &self.work.simulator {
+            simulator.stop().await;
+        }
+        self.work.deliveries.stop().await;
         self.functions.stop().await;
         self.stop.cancel();
         // It ends by itself; if it had panicked there would be nothing left to wait for.
@@ -359,7 +421,13 @@ impl Platform {
     /// The deliveries.
     #[must_use]
     pub fn deliveries(&self) -> &Deliveries {
-        &self.deliveries
+        &self.work.deliveries
+    }
+
+    /// The simulated payment providers, where they are.
+    #[must_use]
+    pub fn simulator(&self) -> Option<&Simulator> {
+        self.work.simulator.as_ref()
     }
 
     /// Looks into the tables, or changes them, with nobody's permissions: `operation` is DynamoDB's, e.g. `Scan`.
@@ -386,16 +454,16 @@ impl Platform {
         }
     }
 
-    /// Waits until no message is queued or in flight (dead letters do not count), every stream is read and no function
-    /// runs.
+    /// Waits until no message is queued or in flight (dead letters do not count), every stream is read, no function
+    /// runs, and simulated providers have nothing under way or due.
     ///
     /// # Errors
     /// What was still pending when the time had passed; `None` if even that could not be read.
     pub async fn settle(&self, wait: Duration) -> Result<(), Option<Pending>> {
-        if local_api::wait_until_idle(&self.deliveries, wait).await {
+        if self.work.wait_until_idle(wait).await {
             Ok(())
         } else {
-            Err(self.deliveries.pending().ok())
+            Err(self.work.pending().ok())
         }
     }
 }
@@ -404,7 +472,7 @@ impl Drop for Platform {
     /// A platform that is dropped without [`Platform::stop`] takes its processes along, in less good order.
     fn drop(&mut self) {
         self.websocket_api.cancel();
-        self.deliveries.cancel();
+        self.work.deliveries.cancel();
         self.stop.cancel();
         self.functions.kill();
     }

@@ -13,12 +13,14 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::aws::AwsEndpoint;
-use crate::aws::deliveries::Deliveries;
+use crate::aws::deliveries::{Deliveries, Pending};
+use crate::aws::dynamodb::StoreError;
 use crate::clock::PlatformClock;
 use crate::functions::Functions;
 use crate::logs::Logs;
 use crate::recording::Recording;
 use crate::runtime_api::json_response;
+use crate::simulator::{Simulator, SimulatorError};
 use crate::template::model::Template;
 
 /// Where the platform's own paths begin.
@@ -42,7 +44,7 @@ pub(crate) struct LocalApi {
     pub(crate) logs: Logs,
     pub(crate) functions: Functions,
     pub(crate) aws: AwsEndpoint,
-    pub(crate) deliveries: Deliveries,
+    pub(crate) work: Work,
     /// Cancelled once the platform is complete.
     pub(crate) ready: CancellationToken,
 }
@@ -206,8 +208,8 @@ impl LocalApi {
     }
 
     fn pending(&self) -> Result<Value, Refusal> {
-        let pending = self.deliveries.pending().map_err(broken)?;
-        Ok(json!({ "idle": self.deliveries.is_idle(), "pending": pending }))
+        let pending = self.work.pending().map_err(broken)?;
+        Ok(json!({ "idle": self.work.is_idle(), "pending": pending }))
     }
 
     /// Waits until nothing is left to do, but not for ever.
@@ -216,8 +218,8 @@ impl LocalApi {
             None => USUAL_WAIT,
             Some(text) => Duration::from_millis(number(text)?).min(LONGEST_WAIT),
         };
-        let idle = wait_until_idle(&self.deliveries, wait).await;
-        Ok(json!({ "idle": idle, "pending": self.deliveries.pending().map_err(broken)? }))
+        let idle = self.work.wait_until_idle(wait).await;
+        Ok(json!({ "idle": idle, "pending": self.work.pending().map_err(broken)? }))
     }
 
     fn service_token(&self, query: &Query) -> Result<Value, Refusal> {
@@ -239,14 +241,53 @@ impl LocalApi {
     }
 }
 
-/// Waits until nothing is queued, unread or running; false when it did not come to that in time.
-pub(crate) async fn wait_until_idle(deliveries: &Deliveries, wait: Duration) -> bool {
-    let idle = async {
-        while !deliveries.is_idle() {
-            tokio::time::sleep(LOOK_AGAIN).await;
-        }
-    };
-    tokio::time::timeout(wait, idle).await.is_ok()
+/// Everything that works by itself: the deliveries, and payment providers where they are simulated.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
+    pub(crate) deliveries: Deliveries,
+    pub(crate) simulator: Option<Simulator>,
+}
+
+/// Why it can not be told what is left to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WorkError {
+    #[error(transparent)]
+    Deliveries(#[from] StoreError),
+    #[error(transparent)]
+    Simulator(#[from] SimulatorError),
+}
+
+impl Work {
+    /// What is left to do.
+    pub(crate) fn pending(&self) -> Result<Pending, WorkError> {
+        let providers = self.simulator.as_ref().map_or(Ok(0), Simulator::pending)?;
+        Ok(Pending {
+            providers,
+            ..self.deliveries.pending()?
+        })
+    }
+
+    /// Whether nothing is queued, unread or running, here or at simulated providers.
+    pub(crate) fn is_idle(&self) -> bool {
+        let Some(simulator) = &self.simulator else {
+            return self.deliveries.is_idle();
+        };
+        // A provider's notification starts a function, and a function calls a provider: only if the providers did
+        // nothing during the whole look does idleness of the deliveries prove anything.
+        let before = simulator.activity();
+        let rests = || simulator.pending().is_ok_and(|pending| pending == 0);
+        rests() && self.deliveries.is_idle() && rests() && simulator.activity() == before
+    }
+
+    /// Waits until nothing is left to do; false when it did not come to that in time.
+    pub(crate) async fn wait_until_idle(&self, wait: Duration) -> bool {
+        let idle = async {
+            while !self.is_idle() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        tokio::time::timeout(wait, idle).await.is_ok()
+    }
 }
 
 fn since(query: &Query) -> Result<u64, Refusal> {

@@ -4,8 +4,8 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cfmp::{Data, Options, Platform, Source, StartError, cargo_build};
-use clap::{Parser, Subcommand};
+use cfmp::{Data, Options, Platform, Providers, Source, StartError, cargo_build};
+use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -31,6 +31,12 @@ struct Arguments {
     /// Serves the bare HTTP API, without the front that folds trailing slashes.
     #[arg(long)]
     no_edge: bool,
+    /// Who plays the payment providers; simulated ones have the next port.
+    #[arg(long, value_enum, default_value_t = ProvidersArgument::Sandbox)]
+    providers: ProvidersArgument,
+    /// Works with certificates at the simulated Alipay, instead of bare keys.
+    #[arg(long)]
+    alipay_certificates: bool,
     /// Builds the functions with the release profile.
     #[arg(long, conflicts_with = "built")]
     release: bool,
@@ -40,6 +46,15 @@ struct Arguments {
     /// Folder with functions that were built already.
     #[arg(long, hide = true)]
     built: Option<PathBuf>,
+}
+
+/// Who plays the payment providers.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProvidersArgument {
+    /// The built-in sandbox, for every way to pay.
+    Sandbox,
+    /// A simulator of Alipay and WeChat Pay, with their protocols.
+    Simulated,
 }
 
 /// What else can be done than running it.
@@ -112,6 +127,11 @@ async fn run(arguments: Arguments) -> Result<(), StartError> {
         template,
         functions,
         edge: !arguments.no_edge,
+        providers: match arguments.providers {
+            ProvidersArgument::Sandbox => Providers::Sandbox,
+            ProvidersArgument::Simulated => Providers::Simulated,
+        },
+        alipay_certificates: arguments.alipay_certificates,
         demo: !arguments.no_demo,
         show_logs: true,
     });
@@ -136,6 +156,9 @@ fn announce(platform: &Platform) -> io::Result<()> {
             writeln!(out, "{:<7} {:<60} {}", "WS", key, route.function)?;
         }
         writeln!(out, "push: {url}?token=...")?;
+    }
+    if let Some(simulator) = platform.simulator() {
+        writeln!(out, "payment providers, simulated: {}", simulator.base_url())?;
     }
     writeln!(out, "ready: {}", platform.base_url())?;
     out.flush()

@@ -88,11 +88,19 @@ impl Template {
     /// # Errors
     /// The file can not be read, or says something that is not understood.
     pub fn read(path: &Path, base_url: &str) -> Result<Template, TemplateError> {
+        Template::read_with(path, base_url, &[])
+    }
+
+    /// Reads the template at `path`; `given` are values of parameters, where it has such parameters.
+    ///
+    /// # Errors
+    /// The file can not be read, or says something that is not understood.
+    pub fn read_with(path: &Path, base_url: &str, given: &[(&str, String)]) -> Result<Template, TemplateError> {
         let text = std::fs::read_to_string(path).map_err(|source| TemplateError::Unreadable {
             path: path.to_owned(),
             source,
         })?;
-        Template::parse(&text, base_url)
+        Template::parse_with(&text, base_url, given)
     }
 
     /// Reads a template's text.
@@ -100,6 +108,10 @@ impl Template {
     /// # Errors
     /// It says something that is not understood.
     pub fn parse(text: &str, base_url: &str) -> Result<Template, TemplateError> {
+        Template::parse_with(text, base_url, &[])
+    }
+
+    fn parse_with(text: &str, base_url: &str, given: &[(&str, String)]) -> Result<Template, TemplateError> {
         let document: Mapping = serde_norway::from_str(text)?;
         let mut sections = Sections::default();
         for (name, section) in document {
@@ -114,7 +126,7 @@ impl Template {
                 other => return Err(refuse(other, "this section is not understood")),
             }
         }
-        sections.read(base_url)
+        sections.read(base_url, given)
     }
 }
 
@@ -128,9 +140,9 @@ struct Sections {
 }
 
 impl Sections {
-    fn read(self, base_url: &str) -> Result<Template, TemplateError> {
+    fn read(self, base_url: &str, given: &[(&str, String)]) -> Result<Template, TemplateError> {
         let mut scope = Scope {
-            parameters: parameters(&self.parameters, base_url)?,
+            parameters: parameters(&self.parameters, base_url, given)?,
             conditions: entries("Conditions", &self.conditions)?.into_iter().collect(),
             mappings: self.mappings,
             resources: BTreeMap::new(),
@@ -367,12 +379,17 @@ fn check(template: &Template) -> Result<(), TemplateError> {
     Ok(())
 }
 
-fn parameters(yaml: &Yaml, base_url: &str) -> Result<BTreeMap<String, String>, TemplateError> {
+fn parameters(
+    yaml: &Yaml,
+    base_url: &str,
+    given: &[(&str, String)],
+) -> Result<BTreeMap<String, String>, TemplateError> {
     let mut parameters = BTreeMap::new();
     for (name, parameter) in entries("Parameters", yaml)? {
         let local = LOCAL_PARAMETERS
             .into_iter()
             .chain([(BASE_URL_PARAMETER, base_url)])
+            .chain(given.iter().map(|(name, value)| (*name, value.as_str())))
             .find(|(local, _)| *local == name)
             .map(|(_, value)| value.to_owned());
         let default = || {
@@ -679,5 +696,21 @@ Resources:
                 .to_string();
             assert_eq!(refused, refusal);
         }
+    }
+
+    #[test]
+    fn given_parameters_count_where_the_template_has_them() {
+        let given = [("Nobodys", "x".to_owned()), ("Architecture", "x86_64".to_owned())];
+        let text = SYSTEM.replacen(
+            "  Sandbox:",
+            "  Architecture: {Type: String, Default: arm64, AllowedValues: [arm64, x86_64]}\n  Sandbox:",
+            1,
+        );
+        assert!(Template::parse_with(&text, BASE, &given).is_ok());
+        let refused = Template::parse_with(&text, BASE, &[("Architecture", "mips".to_owned())]).unwrap_err();
+        assert!(
+            refused.to_string().contains("mips is not among its AllowedValues"),
+            "{refused}"
+        );
     }
 }

@@ -86,6 +86,8 @@ pub struct Pending {
     pub schedules: usize,
     /// Invocations of any kind that are under way.
     pub invocations: usize,
+    /// What simulated payment providers have under way or due: requests, notifications, refunds.
+    pub providers: usize,
 }
 
 impl Pending {
@@ -95,6 +97,7 @@ impl Pending {
             && self.streams.values().all(|records| *records == 0)
             && self.schedules == 0
             && self.invocations == 0
+            && self.providers == 0
     }
 }
 
@@ -157,6 +160,8 @@ impl Deliveries {
             schedules: self.schedules.load(Ordering::SeqCst),
             queues: self.context.queues.counts(self.context.clock.now_ms())?,
             streams,
+            // Nothing of AWS's; who knows them adds them.
+            providers: 0,
         })
     }
 

@@ -127,7 +127,7 @@ fn random_text(length: usize) -> io::Result<String> {
 }
 
 /// Writes a file that only its owner can read, and replaces the old one as a whole.
-fn write_privately(file: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn write_privately(file: &Path, content: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
 
     let parent = file

@@ -51,6 +51,11 @@ pub struct Storage {
 impl Storage {
     /// Opens the file, and creates what is missing in it.
     pub fn open(file: &Path, durability: Durability) -> Result<Self, rusqlite::Error> {
+        Self::with_schema(file, durability, SCHEMA)
+    }
+
+    /// Opens a file with other tables than AWS's.
+    pub(crate) fn with_schema(file: &Path, durability: Durability, schema: &str) -> Result<Self, rusqlite::Error> {
         let connection = Connection::open(file)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -62,7 +67,7 @@ impl Storage {
             "OFF"
         };
         connection.pragma_update(None, "synchronous", synchronous)?;
-        connection.execute_batch(SCHEMA)?;
+        connection.execute_batch(schema)?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
         })

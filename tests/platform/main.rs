@@ -15,6 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 mod command;
+mod simulator;
 
 fn options() -> Options {
     let probe = built().join("probe");
