@@ -24,7 +24,7 @@ use x509_cert::Certificate;
 use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::builder::{self, Builder as _, CertificateBuilder};
 use x509_cert::certificate::TbsCertificate;
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, KeyUsages};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, KeyUsages, SubjectKeyIdentifier};
 use x509_cert::ext::{Extension, ToExtension as _};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
@@ -375,8 +375,8 @@ impl BuilderProfile for Purpose {
 
     fn build_extensions(
         &self,
-        _: SubjectPublicKeyInfoRef<'_>,
-        _: SubjectPublicKeyInfoRef<'_>,
+        key: SubjectPublicKeyInfoRef<'_>,
+        issuer: SubjectPublicKeyInfoRef<'_>,
         certificate: &TbsCertificate,
     ) -> builder::Result<Vec<Extension>> {
         let ca = self.subject.is_none();
@@ -389,8 +389,15 @@ impl BuilderProfile for Purpose {
             ca,
             path_len_constraint: None,
         };
-        let mut extensions = vec![constraints.to_extension(certificate.subject(), &[])?];
-        extensions.push(KeyUsage(usage).to_extension(certificate.subject(), &extensions)?);
+        let authority = AuthorityKeyIdentifier {
+            key_identifier: Some(SubjectKeyIdentifier::try_from(issuer)?.0),
+            ..AuthorityKeyIdentifier::default()
+        };
+        let subject = certificate.subject();
+        let mut extensions = vec![constraints.to_extension(subject, &[])?];
+        extensions.push(KeyUsage(usage).to_extension(subject, &extensions)?);
+        extensions.push(SubjectKeyIdentifier::try_from(key)?.to_extension(subject, &extensions)?);
+        extensions.push(authority.to_extension(subject, &extensions)?);
         Ok(extensions)
     }
 }
