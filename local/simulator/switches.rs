@@ -34,6 +34,8 @@ pub struct Switches {
     pub partial_refund_notification: bool,
     /// Which key WeChat Pay signs with when the caller does not say which one he knows.
     pub signed_by: SignedBy,
+    /// Whether refusals bear no signature, where they otherwise would. WeChat Pay only.
+    pub unsigned_refusals: bool,
     /// What happens to answers.
     pub answer: Spoiling,
     /// Which calls' answers; all of them when left out.
@@ -65,6 +67,7 @@ impl Default for Switches {
             wrong_merchant: false,
             partial_refund_notification: true,
             signed_by: SignedBy::default(),
+            unsigned_refusals: false,
             answer: Spoiling::default(),
             answer_to: None,
             answer_times: None,

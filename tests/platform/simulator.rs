@@ -896,6 +896,8 @@ async fn a_wechat_purchase_in_the_app_and_in_a_browser() {
         made["h5_url"].as_str().unwrap()
     );
     let cashier = location(&get(&url).await);
+    market.platform.clock().advance(5 * MINUTE).unwrap();
+    assert!(String::from_utf8_lossy(get(&url).await.body()).contains("支付请求已失效"));
     assert_eq!(
         location(&post_form(&format!("{}{cashier}", market.base()), "outcome=pay").await),
         "http://shop.test/back"
@@ -906,7 +908,19 @@ async fn a_wechat_purchase_in_the_app_and_in_a_browser() {
     let close = json!({"mchid": WECHAT_MERCHANT_ID});
     let path = "/v3/pay/transactions/out-trade-no/order_code/close";
     assert_eq!(market.wechat("POST", path, close.clone()).await.0, 204);
-    assert_eq!(market.wechat("POST", path, close).await.1["code"], "ORDER_CLOSED");
+    assert_eq!(
+        market.wechat("POST", path, close).await.0,
+        204,
+        "closing twice is closing once"
+    );
+    let again = market.wechat_order("order_code", 5);
+    assert_eq!(
+        market.wechat("POST", "/v3/pay/transactions/native", again).await.1["code"],
+        "ORDER_CLOSED"
+    );
+    let refund = market.wechat_refund("order_code", "back_1", 5, 5);
+    let (status, refused) = market.wechat("POST", "/v3/refund/domestic/refunds", refund).await;
+    assert_eq!((status, refused["code"].as_str()), (404, Some("RESOURCE_NOT_EXISTS")));
     assert_eq!(market.wechat_query("order_code").await.1["trade_state"], "CLOSED");
     market.platform.stop().await;
 }
@@ -928,14 +942,27 @@ async fn wechat_pay_refuses_what_is_not_signed_as_it_should_be() {
     for (response, status, code) in [
         (old, 401, "SIGN_ERROR"),
         (other_body, 401, "SIGN_ERROR"),
-        (bare, 400, "PARAM_ERROR"),
+        (bare, 400, "INVALID_REQUEST"),
     ] {
         assert_eq!(
             (response.status().as_u16(), body(&response)["code"].as_str()),
             (status, Some(code))
         );
-        assert!(market.is_wechats(response.headers(), response.body()));
+        assert!(
+            !response.headers().contains_key("wechatpay-signature"),
+            "who is not known gets no signature"
+        );
     }
+    let query = || market.wechat_exchange("GET", &path, "");
+    assert!(query().await.unwrap().headers().contains_key("wechatpay-signature"));
+    market.switch(json!({"unsigned_refusals": true})).await;
+    let refused = query().await.unwrap();
+    assert_eq!(
+        (refused.status(), body(&refused)["code"].as_str()),
+        (StatusCode::NOT_FOUND, Some("ORDER_NOT_EXIST"))
+    );
+    assert!(!refused.headers().contains_key("wechatpay-signature"));
+    market.switch(json!({})).await;
     for (change, value) in [
         ("notify_url", json!("https://shop.test/notify?token=1")),
         ("out_trade_no", json!("short")),
