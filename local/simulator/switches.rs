@@ -10,7 +10,7 @@ pub struct Switches {
     pub late_ms: u32,
     /// Copies of a notification that arrive at the same moment as its first try.
     pub copies: u8,
-    /// The notification of the payment overtakes nothing: it leaves after the next one of its trade, or after an hour.
+    /// The notification of the payment leaves after the next one of its trade, or after an hour where there is none.
     pub reordered: bool,
     /// The notification of the payment leaves once money went back.
     pub after_refund: bool,

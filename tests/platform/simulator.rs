@@ -126,6 +126,26 @@ fn certificate_key(pem: &str) -> (Certificate, PublicKey) {
     (certificate, PublicKey::from_public_key_der(&key).unwrap())
 }
 
+/// MD5 of the issuer and the decimal serial number.
+fn alipay_serial(certificate: &Certificate) -> String {
+    let tbs = certificate.tbs_certificate();
+    // From bytes to decimal digits, the lowest first: long multiplication.
+    let mut decimal = vec![0_u32];
+    for byte in tbs.serial_number().as_bytes() {
+        let mut carry = u32::from(*byte);
+        for place in &mut decimal {
+            let value = *place * 256 + carry;
+            (*place, carry) = (value % 10, value / 10);
+        }
+        while carry > 0 {
+            decimal.push(carry % 10);
+            carry /= 10;
+        }
+    }
+    let decimal: String = decimal.iter().rev().map(u32::to_string).collect();
+    format!("{:x}", md5::compute(format!("{}{decimal}", tbs.issuer())))
+}
+
 impl Market {
     async fn open() -> Market {
         Market::with(simulated()).await
@@ -143,29 +163,21 @@ impl Market {
                 (None, key.unwrap())
             }
             Some(pem) => {
-                let serial = |pem: &Value| {
-                    let (certificate, _) = certificate_key(pem.as_str().unwrap());
-                    let tbs = certificate.tbs_certificate();
-                    let number = tbs.serial_number().as_bytes().iter().map(|byte| format!("{byte:02x}"));
-                    // Of the same 20 bytes, the number in decimal: long multiplication.
-                    let mut decimal = vec![0_u32];
-                    for digit in number.collect::<String>().chars() {
-                        let mut carry = digit.to_digit(16).unwrap();
-                        for place in &mut decimal {
-                            let value = *place * 16 + carry;
-                            (*place, carry) = (value % 10, value / 10);
-                        }
-                        while carry > 0 {
-                            decimal.push(carry % 10);
-                            carry /= 10;
-                        }
-                    }
-                    let decimal: String = decimal.iter().rev().map(u32::to_string).collect();
-                    format!("{:x}", md5::compute(format!("{}{decimal}", tbs.issuer())))
+                let serials = |pems: &Value| {
+                    let certificates = Certificate::load_pem_chain(pems.as_str().unwrap().as_bytes()).unwrap();
+                    let of_rsa = |certificate: &&Certificate| {
+                        certificate
+                            .signature_algorithm()
+                            .oid
+                            .to_string()
+                            .starts_with("1.2.840.113549.1.1.")
+                    };
+                    let serials: Vec<String> = certificates.iter().filter(of_rsa).map(alipay_serial).collect();
+                    serials.join("_")
                 };
                 let serials = [
-                    serial(&alipay["app_certificate"]),
-                    serial(&alipay["alipay_root_certificate"]),
+                    serials(&alipay["app_certificate"]),
+                    serials(&alipay["alipay_root_certificate"]),
                 ];
                 (Some(serials), certificate_key(pem).1)
             }
