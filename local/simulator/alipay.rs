@@ -534,7 +534,7 @@ fn refund(
         };
         let is_new = trade.refund(wish, fate, until_ms, now_ms)?;
         let notices = settled(trade, of_parts, now_ms);
-        Ok((is_new && !notices_pending(trade, &refund_no), notices))
+        Ok((is_new && !is_processing(trade, &refund_no), notices))
     })?;
     core.happened();
     Ok(match outcome {
@@ -558,7 +558,7 @@ fn refund(
 }
 
 /// Whether the refund is still being processed.
-fn notices_pending(trade: &Trade, refund_no: &str) -> bool {
+fn is_processing(trade: &Trade, refund_no: &str) -> bool {
     let refund = trade.refund_named(refund_no);
     refund.is_some_and(|refund| matches!(refund.outcome, Outcome::Processing { .. }))
 }

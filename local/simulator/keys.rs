@@ -24,7 +24,7 @@ use x509_cert::Certificate;
 use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::builder::{self, Builder as _, CertificateBuilder};
 use x509_cert::certificate::TbsCertificate;
-use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, KeyUsages};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, KeyUsage, KeyUsages, SubjectKeyIdentifier};
 use x509_cert::ext::{Extension, ToExtension as _};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
@@ -40,6 +40,9 @@ const BITS: usize = 2_048;
 const KEYS: usize = 7;
 /// How long certificates are valid before and after they are made: longer than anyone moves the clock.
 const VALID: Duration = Duration::from_secs(10 * 366 * 86_400);
+/// Alipay's file of roots holds several, some of them not of RSA: those do not count for `alipay_root_cert_sn`. Nobody has
+/// this one's key.
+const ELLIPTIC_ROOT: &str = include_str!("elliptic-root.pem");
 const DAY: Duration = Duration::from_secs(86_400);
 /// RFC 5280's longest serial number, and that of WeChat Pay's certificates.
 const SERIAL_BYTES: usize = 20;
@@ -242,6 +245,11 @@ impl Kept {
             root,
         )?;
         let root_certificate = alipay_root.certify(None, root, now_ms)?;
+        let other_root = Issuer::new(
+            "CN=Simulated Root R2,OU=Certification Authority,O=Simulated Financial,C=CN",
+            root,
+        )?;
+        let other_root_certificate = other_root.certify(None, root, now_ms)?;
         let app_certificate = alipay_root.certify(Some("CN=CFMP local app,OU=Alipay,O=CFMP,C=CN"), app, now_ms)?;
         let alipay_certificate = alipay_root.certify(
             Some("CN=Simulated Alipay,OU=Alipay,O=Simulated Alipay,C=CN"),
@@ -263,10 +271,19 @@ impl Kept {
             wechat_platform: pem(platform)?,
             stranger: pem(stranger)?,
             app_certificate_serial: alipay_serial(&app_certificate),
-            root_certificate_serial: alipay_serial(&root_certificate),
+            root_certificate_serial: format!(
+                "{}_{}",
+                alipay_serial(&root_certificate),
+                alipay_serial(&other_root_certificate)
+            ),
             alipay_certificate_serial: alipay_serial(&alipay_certificate),
             wechat_platform_serial: hexadecimal(serial_of(&platform_certificate)),
-            alipay_root_certificate: written(&root_certificate)?,
+            alipay_root_certificate: [
+                written(&root_certificate)?,
+                ELLIPTIC_ROOT.to_owned(),
+                written(&other_root_certificate)?,
+            ]
+            .concat(),
             alipay_app_certificate: written(&app_certificate)?,
             alipay_certificate: written(&alipay_certificate)?,
             wechat_platform_certificate: written(&platform_certificate)?,
@@ -375,8 +392,8 @@ impl BuilderProfile for Purpose {
 
     fn build_extensions(
         &self,
-        _: SubjectPublicKeyInfoRef<'_>,
-        _: SubjectPublicKeyInfoRef<'_>,
+        key: SubjectPublicKeyInfoRef<'_>,
+        issuer: SubjectPublicKeyInfoRef<'_>,
         certificate: &TbsCertificate,
     ) -> builder::Result<Vec<Extension>> {
         let ca = self.subject.is_none();
@@ -389,8 +406,15 @@ impl BuilderProfile for Purpose {
             ca,
             path_len_constraint: None,
         };
-        let mut extensions = vec![constraints.to_extension(certificate.subject(), &[])?];
-        extensions.push(KeyUsage(usage).to_extension(certificate.subject(), &extensions)?);
+        let authority = AuthorityKeyIdentifier {
+            key_identifier: Some(SubjectKeyIdentifier::try_from(issuer)?.0),
+            ..AuthorityKeyIdentifier::default()
+        };
+        let subject = certificate.subject();
+        let mut extensions = vec![constraints.to_extension(subject, &[])?];
+        extensions.push(KeyUsage(usage).to_extension(subject, &extensions)?);
+        extensions.push(SubjectKeyIdentifier::try_from(key)?.to_extension(subject, &extensions)?);
+        extensions.push(authority.to_extension(subject, &extensions)?);
         Ok(extensions)
     }
 }
@@ -482,16 +506,18 @@ mod tests {
     fn certificates_are_signed_by_the_root_and_bear_the_serial_numbers_that_are_sent() {
         let keys = Keys::open(None, NOW).unwrap();
         let secret: Value = serde_json::from_str(&keys.alipay_secret(true).unwrap()).unwrap();
-        let root = Certificate::from_pem(secret["alipay_root_certificate"].as_str().unwrap()).unwrap();
+        let roots =
+            Certificate::load_pem_chain(secret["alipay_root_certificate"].as_str().unwrap().as_bytes()).unwrap();
+        let [root, elliptic, other] = roots.as_slice() else {
+            unreachable!("three roots")
+        };
+        assert_ne!(elliptic.signature_algorithm(), root.signature_algorithm());
         let root_key = PrivateKey::from_pkcs8_pem(&keys.kept.alipay_root)
             .unwrap()
             .to_public_key();
-        for certificate in [
-            &secret["alipay_root_certificate"],
-            &secret["app_certificate"],
-            &secret["alipay_certificates"][0],
-        ] {
-            let certificate = Certificate::from_pem(certificate.as_str().unwrap()).unwrap();
+        let certificates = [&secret["app_certificate"], &secret["alipay_certificates"][0]]
+            .map(|pem| Certificate::from_pem(pem.as_str().unwrap()).unwrap());
+        for certificate in certificates.iter().chain([root]) {
             let signed = certificate.tbs_certificate().to_der().unwrap();
             let signature = certificate.signature().raw_bytes();
             root_key.pkcs1v15_verify::<Sha256>(&signed, signature).unwrap();
@@ -501,8 +527,11 @@ mod tests {
             root.tbs_certificate().issuer().to_string(),
             "CN=Simulated Root R1,OU=Certification Authority,O=Simulated Financial,C=CN"
         );
-        assert_eq!(keys.root_certificate_serial(), alipay_serial(&root));
-        assert_eq!(keys.root_certificate_serial().len(), 32);
+        assert_eq!(
+            keys.root_certificate_serial(),
+            format!("{}_{}", alipay_serial(root), alipay_serial(other))
+        );
+        assert_eq!(keys.app_certificate_serial(), alipay_serial(&certificates[0]));
         assert_eq!(keys.wechat_platform_serial().len(), 40);
     }
 

@@ -1,6 +1,6 @@
 //! Moments as the companies write them: in Beijing's time, whatever the machine's is.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone as _};
+use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, SecondsFormat, TimeZone as _};
 
 /// One day in milliseconds.
 pub(super) const DAY_MS: i64 = 86_400_000;
@@ -23,6 +23,11 @@ pub(super) fn plain(ms: i64) -> String {
 /// `2026-01-31T20:00:00+08:00`: WeChat Pay's.
 pub(super) fn rfc3339(ms: i64) -> String {
     at(ms).to_rfc3339_opts(SecondsFormat::Secs, false)
+}
+
+/// `2026年01月31日 20:00:00`: in Alipay's statements.
+pub(super) fn chinese(ms: i64) -> String {
+    at(ms).format("%Y年%m月%d日 %H:%M:%S").to_string()
 }
 
 /// `20260131`.
@@ -74,15 +79,6 @@ impl Day {
     pub(super) fn compact(&self) -> String {
         self.date.format("%Y%m%d").to_string()
     }
-
-    /// `2026年01月31日 00:00:00`, of this day or the one after it.
-    pub(super) fn chinese_midnight(&self, days_later: i64) -> String {
-        let date = self
-            .date
-            .checked_add_signed(TimeDelta::days(days_later))
-            .unwrap_or(self.date);
-        date.format("%Y年%m月%d日 00:00:00").to_string()
-    }
 }
 
 #[cfg(test)]
@@ -109,7 +105,7 @@ mod tests {
         assert_eq!(plain(day.start_ms), "2026-01-31 00:00:00");
         assert_eq!(plain(day.end_ms), "2026-02-01 00:00:00");
         assert!(day.contains(NOON) && !day.contains(day.end_ms));
-        assert_eq!(day.chinese_midnight(1), "2026年02月01日 00:00:00");
+        assert_eq!(chinese(day.end_ms), "2026年02月01日 00:00:00");
         assert_eq!(Day::parse("2026-1-31"), None);
     }
 }

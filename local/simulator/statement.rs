@@ -52,7 +52,7 @@ const WECHAT_COLUMNS: &str = "交易时间,公众账号ID,商户号,特约商户
 const WECHAT_SUMMARY_COLUMNS: &str =
     "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额";
 
-/// WeChat Pay's statement of a day; `None` if nothing moved.
+/// WeChat Pay's statement of a day, with the byte order mark that it begins with; `None` if nothing moved.
 pub(super) fn wechat_pay(trades: &[Trade], day: &Day) -> Option<String> {
     let movements = movements(trades, Company::WechatPay, day);
     if movements.is_empty() {
@@ -126,7 +126,7 @@ pub(super) fn wechat_pay(trades: &[Trade], day: &Day) -> Option<String> {
         yuan(paid),
         yuan(returned),
     ]));
-    Some(lines.join("\r\n") + "\r\n")
+    Some(format!("\u{feff}{}\r\n", lines.join("\r\n")))
 }
 
 /// Every field after a backtick, so that spreadsheets leave the numbers alone.
@@ -192,17 +192,18 @@ fn alipay_files(trades: &[Trade], day: &Day, now_ms: i64) -> Option<(String, Str
     if movements.is_empty() {
         return None;
     }
-    let line = "-".repeat(40);
+    let line = |before: usize, text: &str, after: usize| format!("#{}{text}{}", "-".repeat(before), "-".repeat(after));
+    let exported = format!("#导出时间：[{}]", moment::chinese(now_ms));
     let head = |kind: &str| {
         vec![
             format!("#支付宝业务{kind}查询"),
             format!("#账号：[{ALIPAY_SELLER_ID}0156]"),
             format!(
                 "#起始日期：[{}]   终止日期：[{}]",
-                day.chinese_midnight(0),
-                day.chinese_midnight(1)
+                moment::chinese(day.start_ms),
+                moment::chinese(day.end_ms)
             ),
-            format!("#{line}业务{kind}列表{line}"),
+            line(41, &format!("业务{kind}列表"), 40),
         ]
     };
     let mut details = head("明细");
@@ -260,16 +261,16 @@ fn alipay_files(trades: &[Trade], day: &Day, now_ms: i64) -> Option<(String, Str
         ];
         details.push(fields.join(","));
     }
-    details.push(format!("#{line}业务明细列表结束{line}"));
+    details.push(line(41, "业务明细列表结束", 36));
     details.push(format!(
         "#交易合计：{payments}笔，商家实收共{}元，商家优惠共0.00元",
         yuan(paid)
     ));
     details.push(format!(
-        "#退款合计：{refunds}笔，商家实收退款共{}元，商家优惠共0.00元",
+        "#退款合计：{refunds}笔，商家实收退款共{}元，商家优惠退款共0.00元",
         yuan(returned)
     ));
-    details.push(format!("#导出时间：[{}]", moment::plain(now_ms)));
+    details.push(exported.clone());
 
     let mut summary = head("汇总");
     summary.push(ALIPAY_SUMMARY_COLUMNS.to_owned());
@@ -289,8 +290,8 @@ fn alipay_files(trades: &[Trade], day: &Day, now_ms: i64) -> Option<(String, Str
         yuan(net + fees),
     ];
     summary.push(fields.join(","));
-    summary.push(format!("#{line}业务汇总列表结束{line}"));
-    summary.push(format!("#导出时间：[{}]", moment::plain(now_ms)));
+    summary.push(line(40, "业务汇总列表结束", 37));
+    summary.push(exported);
     Some((details.join("\r\n") + "\r\n", summary.join("\r\n") + "\r\n"))
 }
 
@@ -389,7 +390,7 @@ mod tests {
         let text = wechat_pay(&trades, &day()).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 5, "{text}");
-        assert!(lines[0].starts_with("交易时间,公众账号ID,") && lines[0].ends_with(",费率备注"));
+        assert!(lines[0].starts_with("\u{feff}交易时间,公众账号ID,") && lines[0].ends_with(",费率备注"));
         let fields = |line: &str| {
             line.split(",`")
                 .map(|field| field.trim_start_matches('`').to_owned())

@@ -10,7 +10,7 @@ pub struct Switches {
     pub late_ms: u32,
     /// Copies of a notification that arrive at the same moment as its first try.
     pub copies: u8,
-    /// The notification of the payment overtakes nothing: it leaves after the next one of its trade, or after an hour.
+    /// The notification of the payment leaves after the next one of its trade, or after an hour where there is none.
     pub reordered: bool,
     /// The notification of the payment leaves once money went back.
     pub after_refund: bool,
@@ -34,6 +34,8 @@ pub struct Switches {
     pub partial_refund_notification: bool,
     /// Which key WeChat Pay signs with when the caller does not say which one he knows.
     pub signed_by: SignedBy,
+    /// Whether refusals bear no signature, where they otherwise would. WeChat Pay only.
+    pub unsigned_refusals: bool,
     /// What happens to answers.
     pub answer: Spoiling,
     /// Which calls' answers; all of them when left out.
@@ -65,6 +67,7 @@ impl Default for Switches {
             wrong_merchant: false,
             partial_refund_notification: true,
             signed_by: SignedBy::default(),
+            unsigned_refusals: false,
             answer: Spoiling::default(),
             answer_to: None,
             answer_times: None,

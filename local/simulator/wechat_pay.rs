@@ -36,6 +36,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 const TIME_LIMIT_S: i64 = 300;
 /// When an unpaid trade ends if its merchant does not say.
 const LIFE_MS: i64 = 2 * HOUR_MS;
+/// How long the address of an `h5` trade's page works. The same request gives another one.
+const H5_LIFE_MS: i64 = 300_000;
 /// Largest total of one trade, in fen: a million yuan.
 const LARGEST: i64 = 100_000_000;
 /// From when on a day's statement can be fetched: ten o'clock on the next day.
@@ -91,9 +93,9 @@ fn ok(body: Value) -> Outcomes {
 
 /// `/v3/...`
 pub(super) fn call(core: &Core, head: &Parts, body: &[u8]) -> Result<Answer, SimulatorError> {
-    let everyones = Switches::default();
     if let Err(fault) = check(core, head, body) {
-        return Ok(respond(core, head, &Err(fault), Signer::Genuine, everyones.signed_by)?.into());
+        // Who is not known gets an answer that nobody signed: so the real gateway was seen to answer.
+        return Ok(respond(core, head, &Err(fault), Signer::Nobody, SignedBy::default())?.into());
     }
     let path = head.uri.path();
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
@@ -131,8 +133,9 @@ pub(super) fn call(core: &Core, head: &Parts, body: &[u8]) -> Result<Answer, Sim
         ),
         (&Method::GET, ["v3", "bill", "tradebill"]) => (Operation::Statement, String::new()),
         _ => {
-            let fault = fault(StatusCode::NOT_FOUND, "RESOURCE_NOT_EXISTS", "请求的资源不存在");
-            return Ok(respond(core, head, &Err(fault), Signer::Genuine, everyones.signed_by)?.into());
+            // No body, and no signature either.
+            let nothing = Ok((StatusCode::NOT_FOUND, None));
+            return Ok(respond(core, head, &nothing, Signer::Nobody, SignedBy::default())?.into());
         }
     };
     let (spoiling, switches) = core.ledger.spoiling(&out_trade_no, operation)?;
@@ -148,7 +151,11 @@ pub(super) fn call(core: &Core, head: &Parts, body: &[u8]) -> Result<Answer, Sim
             Operation::Statement => statement_address(core, &query)?,
         }
     };
-    let response = respond(core, head, &outcome, signer(spoiling), switches.signed_by)?;
+    let signer = match signer(spoiling) {
+        Signer::Genuine if outcome.is_err() && switches.unsigned_refusals => Signer::Nobody,
+        signer => signer,
+    };
+    let response = respond(core, head, &outcome, signer, switches.signed_by)?;
     Ok(spoiled(response, spoiling, &switches))
 }
 
@@ -156,7 +163,11 @@ pub(super) fn call(core: &Core, head: &Parts, body: &[u8]) -> Result<Answer, Sim
 fn check(core: &Core, head: &Parts, body: &[u8]) -> Result<(), Fault> {
     let has = |name| head.headers.get(name).is_some_and(|value| !value.is_empty());
     if !has(ACCEPT) || !has(USER_AGENT) {
-        return Err(bad("Http头缺少Accept或User-Agent"));
+        return Err(fault(
+            StatusCode::BAD_REQUEST,
+            "INVALID_REQUEST",
+            "Http头缺少Accept或User-Agent",
+        ));
     }
     let is_json = header(&head.headers, CONTENT_TYPE.as_str()).is_some_and(|kind| kind.starts_with("application/json"));
     if head.method == Method::POST && !is_json {
@@ -201,7 +212,7 @@ fn check(core: &Core, head: &Parts, body: &[u8]) -> Result<(), Fault> {
     }
 }
 
-/// Every answer is signed, also one without a body, with the key whose name the caller sent.
+/// An answer is signed, also one without a body, with the key whose name the caller sent.
 fn respond(
     core: &Core,
     head: &Parts,
@@ -355,7 +366,9 @@ fn create(core: &Core, kind: &str, body: &[u8]) -> Result<Outcomes, SimulatorErr
                 Way::InApp => ok(json!({ "prepay_id": prepay_id(&trade) })),
                 Way::MobilePage => {
                     let (base_url, id) = (&core.base_url, prepay_id(&trade));
-                    ok(json!({ "h5_url": format!("{base_url}/wechat_pay/h5?prepay_id={id}&package=1037687096") }))
+                    // Its `package` says when it was made.
+                    let made_ms = core.clock.now_ms();
+                    ok(json!({ "h5_url": format!("{base_url}/wechat_pay/h5?prepay_id={id}&package={made_ms}") }))
                 }
                 Way::QrCode | Way::Page => ok(json!({ "code_url": format!("{CODE_PREFIX}{}", trade.token) })),
             },
@@ -499,7 +512,8 @@ fn close(core: &Core, out_trade_no: &str, request: &Value) -> Result<Outcomes, S
         Ok((trade.close(now_ms)?, Vec::new()))
     })?;
     Ok(match closed {
-        Ok(_) => Ok((StatusCode::NO_CONTENT, None)),
+        // Closing twice is closing once.
+        Ok(_) | Err(Refusal::Closed) => Ok((StatusCode::NO_CONTENT, None)),
         Err(refusal) => Err(refused(refusal)),
     })
 }
@@ -563,7 +577,11 @@ fn refund(core: &Core, out_trade_no: &str, body: &[u8], switches: &Switches) -> 
     })?;
     core.happened();
     Ok(match outcome {
-        Err(Refusal::Unknown) => Err(fault(StatusCode::NOT_FOUND, "RESOURCE_NOT_EXISTS", "订单号不存在")),
+        Err(Refusal::Unknown | Refusal::NotPaid | Refusal::Closed) => Err(fault(
+            StatusCode::NOT_FOUND,
+            "RESOURCE_NOT_EXISTS",
+            "订单不存在或未支付",
+        )),
         Err(Refusal::Different) => Err(fault(
             StatusCode::BAD_REQUEST,
             "INVALID_REQUEST",
@@ -707,6 +725,15 @@ pub(super) fn page(core: &Core, head: &Parts, rest: &[&str], body: &[u8]) -> Res
     match (&head.method, rest) {
         (&Method::GET, ["scan"]) => shown_at(core, of("code_url").strip_prefix(CODE_PREFIX), Way::QrCode),
         (&Method::GET, ["h5"]) => {
+            let made_ms: i64 = of("package").parse().unwrap_or(0);
+            if now_ms.saturating_sub(made_ms) >= H5_LIFE_MS {
+                return Ok(page::result(
+                    StatusCode::OK,
+                    "✕ 支付请求已失效",
+                    "This address works for five minutes.",
+                )
+                .into());
+            }
             let token = of("prepay_id").strip_prefix("wx");
             let shown = shown_at(core, token, Way::MobilePage)?;
             match (query.get("redirect_url"), token) {

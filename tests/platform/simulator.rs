@@ -126,6 +126,26 @@ fn certificate_key(pem: &str) -> (Certificate, PublicKey) {
     (certificate, PublicKey::from_public_key_der(&key).unwrap())
 }
 
+/// MD5 of the issuer and the decimal serial number.
+fn alipay_serial(certificate: &Certificate) -> String {
+    let tbs = certificate.tbs_certificate();
+    // From bytes to decimal digits, the lowest first: long multiplication.
+    let mut decimal = vec![0_u32];
+    for byte in tbs.serial_number().as_bytes() {
+        let mut carry = u32::from(*byte);
+        for place in &mut decimal {
+            let value = *place * 256 + carry;
+            (*place, carry) = (value % 10, value / 10);
+        }
+        while carry > 0 {
+            decimal.push(carry % 10);
+            carry /= 10;
+        }
+    }
+    let decimal: String = decimal.iter().rev().map(u32::to_string).collect();
+    format!("{:x}", md5::compute(format!("{}{decimal}", tbs.issuer())))
+}
+
 impl Market {
     async fn open() -> Market {
         Market::with(simulated()).await
@@ -143,29 +163,21 @@ impl Market {
                 (None, key.unwrap())
             }
             Some(pem) => {
-                let serial = |pem: &Value| {
-                    let (certificate, _) = certificate_key(pem.as_str().unwrap());
-                    let tbs = certificate.tbs_certificate();
-                    let number = tbs.serial_number().as_bytes().iter().map(|byte| format!("{byte:02x}"));
-                    // Of the same 20 bytes, the number in decimal: long multiplication.
-                    let mut decimal = vec![0_u32];
-                    for digit in number.collect::<String>().chars() {
-                        let mut carry = digit.to_digit(16).unwrap();
-                        for place in &mut decimal {
-                            let value = *place * 16 + carry;
-                            (*place, carry) = (value % 10, value / 10);
-                        }
-                        while carry > 0 {
-                            decimal.push(carry % 10);
-                            carry /= 10;
-                        }
-                    }
-                    let decimal: String = decimal.iter().rev().map(u32::to_string).collect();
-                    format!("{:x}", md5::compute(format!("{}{decimal}", tbs.issuer())))
+                let serials = |pems: &Value| {
+                    let certificates = Certificate::load_pem_chain(pems.as_str().unwrap().as_bytes()).unwrap();
+                    let of_rsa = |certificate: &&Certificate| {
+                        certificate
+                            .signature_algorithm()
+                            .oid
+                            .to_string()
+                            .starts_with("1.2.840.113549.1.1.")
+                    };
+                    let serials: Vec<String> = certificates.iter().filter(of_rsa).map(alipay_serial).collect();
+                    serials.join("_")
                 };
                 let serials = [
-                    serial(&alipay["app_certificate"]),
-                    serial(&alipay["alipay_root_certificate"]),
+                    serials(&alipay["app_certificate"]),
+                    serials(&alipay["alipay_root_certificate"]),
                 ];
                 (Some(serials), certificate_key(pem).1)
             }
@@ -644,9 +656,9 @@ async fn alipay_repeats_until_the_word_comes_and_eight_times_at_most() {
     assert_eq!(market.settled().await.len(), 1);
     let mut ids = Vec::new();
     for gap in gaps {
-        market.platform.clock().advance(gap - 10_000).unwrap();
+        market.platform.clock().advance(gap / 2).unwrap();
         assert_eq!(market.settled().await.len(), 0, "before {gap}");
-        market.platform.clock().advance(10_000).unwrap();
+        market.platform.clock().advance(gap / 2).unwrap();
         let arrived = market.settled().await;
         assert_eq!(arrived.len(), 1, "after {gap}");
         ids.push(market.alipay_notification(&arrived[0]).0["notify_id"].clone());
@@ -896,6 +908,8 @@ async fn a_wechat_purchase_in_the_app_and_in_a_browser() {
         made["h5_url"].as_str().unwrap()
     );
     let cashier = location(&get(&url).await);
+    market.platform.clock().advance(5 * MINUTE).unwrap();
+    assert!(String::from_utf8_lossy(get(&url).await.body()).contains("支付请求已失效"));
     assert_eq!(
         location(&post_form(&format!("{}{cashier}", market.base()), "outcome=pay").await),
         "http://shop.test/back"
@@ -906,7 +920,19 @@ async fn a_wechat_purchase_in_the_app_and_in_a_browser() {
     let close = json!({"mchid": WECHAT_MERCHANT_ID});
     let path = "/v3/pay/transactions/out-trade-no/order_code/close";
     assert_eq!(market.wechat("POST", path, close.clone()).await.0, 204);
-    assert_eq!(market.wechat("POST", path, close).await.1["code"], "ORDER_CLOSED");
+    assert_eq!(
+        market.wechat("POST", path, close).await.0,
+        204,
+        "closing twice is closing once"
+    );
+    let again = market.wechat_order("order_code", 5);
+    assert_eq!(
+        market.wechat("POST", "/v3/pay/transactions/native", again).await.1["code"],
+        "ORDER_CLOSED"
+    );
+    let refund = market.wechat_refund("order_code", "back_1", 5, 5);
+    let (status, refused) = market.wechat("POST", "/v3/refund/domestic/refunds", refund).await;
+    assert_eq!((status, refused["code"].as_str()), (404, Some("RESOURCE_NOT_EXISTS")));
     assert_eq!(market.wechat_query("order_code").await.1["trade_state"], "CLOSED");
     market.platform.stop().await;
 }
@@ -928,14 +954,27 @@ async fn wechat_pay_refuses_what_is_not_signed_as_it_should_be() {
     for (response, status, code) in [
         (old, 401, "SIGN_ERROR"),
         (other_body, 401, "SIGN_ERROR"),
-        (bare, 400, "PARAM_ERROR"),
+        (bare, 400, "INVALID_REQUEST"),
     ] {
         assert_eq!(
             (response.status().as_u16(), body(&response)["code"].as_str()),
             (status, Some(code))
         );
-        assert!(market.is_wechats(response.headers(), response.body()));
+        assert!(
+            !response.headers().contains_key("wechatpay-signature"),
+            "who is not known gets no signature"
+        );
     }
+    let query = || market.wechat_exchange("GET", &path, "");
+    assert!(query().await.unwrap().headers().contains_key("wechatpay-signature"));
+    market.switch(json!({"unsigned_refusals": true})).await;
+    let refused = query().await.unwrap();
+    assert_eq!(
+        (refused.status(), body(&refused)["code"].as_str()),
+        (StatusCode::NOT_FOUND, Some("ORDER_NOT_EXIST"))
+    );
+    assert!(!refused.headers().contains_key("wechatpay-signature"));
+    market.switch(json!({})).await;
     for (change, value) in [
         ("notify_url", json!("https://shop.test/notify?token=1")),
         ("out_trade_no", json!("short")),
@@ -969,9 +1008,9 @@ async fn wechat_pay_repeats_fifteen_times_by_the_moved_clock() {
     market.wechat_paid("order_1", 5).await;
     assert_eq!(market.settled().await.len(), 1);
     for gap in [15_000, 15_000, 30_000, 3 * MINUTE, 10 * MINUTE, 20 * MINUTE] {
-        market.platform.clock().advance(gap - 5_000).unwrap();
+        market.platform.clock().advance(gap / 2).unwrap();
         assert_eq!(market.settled().await.len(), 0, "before {gap}");
-        market.platform.clock().advance(5_000).unwrap();
+        market.platform.clock().advance(gap / 2).unwrap();
         assert_eq!(market.settled().await.len(), 1, "after {gap}");
     }
     let mut tries = 7;
