@@ -214,6 +214,8 @@ impl Place {
             ("AlipayAppId", ALIPAY_APP_ID.to_owned()),
             ("AlipaySellerId", ALIPAY_SELLER_ID.to_owned()),
             ("WechatPayBaseUrl", self.base_url.clone()),
+            // No other host is to be reached from here.
+            ("WechatPayBackupUrl", String::new()),
             ("WechatPayAppId", WECHAT_APP_ID.to_owned()),
             ("WechatPayMerchantId", WECHAT_MERCHANT_ID.to_owned()),
         ]

@@ -386,10 +386,11 @@ fn parameters(
 ) -> Result<BTreeMap<String, String>, TemplateError> {
     let mut parameters = BTreeMap::new();
     for (name, parameter) in entries("Parameters", yaml)? {
-        let local = LOCAL_PARAMETERS
-            .into_iter()
+        let local = given
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .chain(LOCAL_PARAMETERS)
             .chain([(BASE_URL_PARAMETER, base_url)])
-            .chain(given.iter().map(|(name, value)| (*name, value.as_str())))
             .find(|(local, _)| *local == name)
             .map(|(_, value)| value.to_owned());
         let default = || {

@@ -234,6 +234,11 @@ impl Provider for Alipay {
         &[Channel::Page, Channel::MobilePage, Channel::QrCode]
     }
 
+    /// A link and a code are good until `time_expire`.
+    fn offers_last(&self, _channel: Channel) -> bool {
+        true
+    }
+
     fn ready_offer(&self, payment: &Payment) -> Option<Offer> {
         self.merchant.page(payment, self.clock.now()).map(Offer::Redirect)
     }

@@ -138,7 +138,8 @@ impl Cashier {
         }
     }
 
-    /// Gets the provider's offer for a payment that has none yet, also when asking for it was cut off earlier.
+    /// Gets the provider's offer for a payment that has none yet, or none that is still good, also when asking for it was cut
+    /// off earlier.
     ///
     /// Look at the status of what comes back: the trade may have been paid or closed since.
     ///
@@ -146,14 +147,23 @@ impl Cashier {
     /// [`PaymentError::Provider`]: the payment stays, the next request asks again under the same number.
     /// [`PaymentError::Refused`]: the provider does not take it; the payment failed.
     pub async fn offer(&self, payment: Payment, payer: &Payer, now: Timestamp) -> Result<Payment, PaymentError> {
-        if payment.status() != Status::Created {
-            return Ok(payment);
+        let provider = self.providers.named(payment.provider)?;
+        let lasts = provider.offers_last(payment.channel);
+        match payment.status() {
+            Status::Created => {}
+            Status::Pending if !lasts => {}
+            _ => return Ok(payment),
         }
         let id = payment.id;
-        match self.providers.named(payment.provider)?.create(&payment, payer).await {
+        match provider.create(&payment, payer).await {
             Making::Offered(offer) => {
                 self.payments
-                    .change(id, |payment| Ok(payment.offered(offer.clone(), now)))
+                    .change(id, |payment| {
+                        Ok(match lasts {
+                            true => payment.offered(offer.clone(), now),
+                            false => payment.offered_anew(offer.clone(), now),
+                        })
+                    })
                     .await
             }
             Making::AlreadyPaid => self.query(payment, now).await,

@@ -168,6 +168,18 @@ impl Payment {
         }
     }
 
+    /// The provider made another offer for the same trade, since the one that is known is not good for long.
+    #[must_use]
+    pub fn offered_anew(&self, offer: Offer, now: Timestamp) -> Decision {
+        let State::Pending { next_check, .. } = self.state else {
+            return self.offered(offer, now);
+        };
+        Decision::Becomes(Box::new(Self {
+            state: State::Pending { offer, next_check },
+            ..self.changed(now)
+        }))
+    }
+
     /// The provider made its offer.
     #[must_use]
     pub fn offered(&self, offer: Offer, now: Timestamp) -> Decision {
@@ -508,6 +520,21 @@ mod tests {
         }
         assert_eq!(waits, [1, 2, 4, 8]);
         assert_eq!(pending.due_at(), Some(pending.expires_at));
+    }
+
+    #[test]
+    fn an_offer_that_is_made_anew_takes_the_place_of_the_first_and_of_nothing_else() {
+        let offer = Offer::Redirect("https://pay/2".into());
+        for status in Status::ALL {
+            let payment = in_status(status);
+            match (status, payment.offered_anew(offer.clone(), NOW)) {
+                (Status::Created | Status::Pending, Decision::Becomes(next)) => {
+                    assert!(matches!(&next.state, State::Pending { offer: shown, .. } if *shown == offer));
+                    assert!(payment.status() == Status::Created || next.due_at() == payment.due_at());
+                }
+                (_, decision) => assert_eq!(decision, Decision::NothingToDo, "{status:?}"),
+            }
+        }
     }
 
     #[test]

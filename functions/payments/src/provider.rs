@@ -246,6 +246,10 @@ pub trait Provider: Send + Sync {
     /// Where buyers can meet it, first the one that is meant when none is wished for.
     fn channels(&self) -> &[Channel];
 
+    /// Whether an offer that was made stays good for as long as the payment. One that does not is made anew each time the
+    /// buyer asks.
+    fn offers_last(&self, channel: Channel) -> bool;
+
     /// The offer, where it needs no answer of the provider's: a page whose link proves itself. Such a payment is with the
     /// buyer as soon as it is stored.
     fn ready_offer(&self, payment: &Payment) -> Option<Offer>;

@@ -309,6 +309,10 @@ impl Provider for Sandbox {
         &[Channel::Page, Channel::MobilePage, Channel::QrCode, Channel::InApp]
     }
 
+    fn offers_last(&self, _channel: Channel) -> bool {
+        true
+    }
+
     /// A signed URL. The sandbox learns of the trade when the buyer opens it.
     fn ready_offer(&self, payment: &Payment) -> Option<Offer> {
         Some(Offer::Redirect(self.page_url(payment)))

@@ -226,6 +226,12 @@ impl Provider for WechatPay {
         &[Channel::QrCode, Channel::InApp, Channel::MobilePage]
     }
 
+    /// A `code_url` and a `prepay_id` live for two hours, longer than any of our payments; an `h5_url` lives for five minutes.
+    /// Asked again in the same words, WeChat Pay makes a new one for the same trade.
+    fn offers_last(&self, channel: Channel) -> bool {
+        channel != Channel::MobilePage
+    }
+
     /// Each trade has to be made first.
     fn ready_offer(&self, _payment: &Payment) -> Option<Offer> {
         None
