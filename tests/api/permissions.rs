@@ -1,17 +1,19 @@
 //! Each function's permissions are exactly what it uses.
 //!
 //! A missing one fails whatever needs it. An excess one shows up here: one world sees every operation and every way in
-//! which it can end, and then nothing that the template grants may have been left unused.
+//! which it can end, another one the real providers' protocols, and then nothing that the template grants may have been left
+//! unused.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cfmp::Platform;
+use cfmp::{Options, Platform, Providers};
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::inside;
 use crate::push::{self, Tab};
-use crate::world::{Member, PASSWORD, Product, World, in_world, uuid_text};
+use crate::world::{Member, PASSWORD, Product, World, in_world_with, uuid_text};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -40,16 +42,12 @@ struct Flows<'a> {
     buyer: Member<'a>,
 }
 
+/// Permissions that only a world with the real providers has.
+const OF_REAL_PROVIDERS: [&str; 2] = ["AlipaySecret", "WechatPaySecret"];
+
 #[test]
 fn every_permission_is_used() {
-    in_world(async |world| {
-        let Some(platform) = world.platform() else { return };
-        let mut flows = Flows {
-            world,
-            platform,
-            seller: world.member("卖家").await,
-            buyer: world.member("买家").await,
-        };
+    let with_sandbox = unused(Providers::Sandbox, async |mut flows| {
         flows.accounts().await;
         flows.shopping().await;
         flows.idempotency_keys().await;
@@ -62,28 +60,54 @@ fn every_permission_is_used() {
         flows.security().await;
         flows.open_pages().await;
         flows.time_passes().await;
-        world.settle().await;
+    });
+    let with_real_providers = unused(Providers::Simulated, async |flows| flows.real_providers().await);
 
+    let nowhere_used = |(function, action, resource): &&Grant| {
+        let is_only_there = OF_REAL_PROVIDERS.iter().any(|secret| resource.contains(secret));
+        is_only_there || with_sandbox.contains(&(function.clone(), action.clone(), resource.clone()))
+    };
+    let unused: Vec<_> = with_real_providers.iter().filter(nowhere_used).collect();
+    let explained = |(function, action, resource): &Grant| {
+        let mut known = UNUSED.iter();
+        known.any(|(f, a, r, _)| f == function && a == action && resource.contains(r))
+    };
+    let unexplained: Vec<_> = unused.iter().filter(|grant| !explained(grant)).collect();
+    assert!(unexplained.is_empty(), "granted and never used: {unexplained:#?}");
+    for (function, action, resource, _) in UNUSED {
+        let is_unused = unused
+            .iter()
+            .any(|(f, a, r)| f == function && a == action && r.contains(resource));
+        assert!(is_unused, "no exception any more: {function} {action} {resource}");
+    }
+}
+
+/// Function, action and resource.
+type Grant = (String, String, String);
+
+/// What a world in which all of this happens leaves unused. Nothing may be denied there.
+fn unused(providers: Providers, happens: impl AsyncFnOnce(Flows<'_>)) -> BTreeSet<Grant> {
+    let mut left = BTreeSet::new();
+    let options = Options {
+        providers,
+        ..Options::test()
+    };
+    in_world_with(options, async |world| {
+        let Some(platform) = world.platform() else { return };
+        happens(Flows {
+            world,
+            platform,
+            seller: world.member("卖家").await,
+            buyer: world.member("买家").await,
+        })
+        .await;
+        world.settle().await;
         let denied = platform.recording().events(|event| event.entry.kind == "denied");
         assert!(denied.is_empty(), "{denied:#?}");
-        let unused = platform.aws().permissions().unused();
-        let unused: Vec<_> = unused
-            .iter()
-            .map(|grant| (grant.function.as_str(), grant.action.as_str(), grant.resource.as_str()))
-            .collect();
-        let explained = |(function, action, resource): &(&str, &str, &str)| {
-            let mut known = UNUSED.iter();
-            known.any(|(f, a, r, _)| f == function && a == action && resource.contains(r))
-        };
-        let unexplained: Vec<_> = unused.iter().filter(|grant| !explained(grant)).collect();
-        assert!(unexplained.is_empty(), "granted and never used: {unexplained:#?}");
-        for (function, action, resource, _) in UNUSED {
-            let is_unused = unused
-                .iter()
-                .any(|(f, a, r)| f == function && a == action && r.contains(resource));
-            assert!(is_unused, "no exception any more: {function} {action} {resource}");
-        }
+        let unused = platform.aws().permissions().unused().into_iter();
+        left.extend(unused.map(|grant| (grant.function, grant.action, grant.resource)));
     });
+    left
 }
 
 impl Flows<'_> {
@@ -346,6 +370,34 @@ impl Flows<'_> {
                 .await;
         }
         self.world.settle().await;
+    }
+
+    /// A payment that is called off, and one that is refunded, which the provider tells by a callback.
+    async fn real_providers(&self) {
+        let (_, order) = self.purchase().await;
+        let path = format!(
+            "/api/payment/{}/cancel/",
+            text(&self.pay_by_wechat(&order).await["payment_uuid"])
+        );
+        self.buyer.ask("POST", &path).expect(200).await;
+        let payment = self.pay_by_wechat(&order).await;
+        let simulator = self.platform.simulator().unwrap();
+        simulator.pay(&text(&payment["payment_uuid"]).replace('-', "")).unwrap();
+        self.world.settle().await;
+        self.buyer.cancels(&order, "不要了").await;
+        self.world
+            .until("the refund is heard of", async || {
+                self.world.advance(MINUTE).await;
+                self.buyer.order(&order).await["refund_status"] == "succeeded"
+            })
+            .await;
+    }
+
+    async fn pay_by_wechat(&self, order: &Value) -> Value {
+        let wish = json!({
+            "order_uuid": order["order_uuid"], "payment_method": "wechat_pay", "amount": order["total_amount"],
+        });
+        self.buyer.post("/api/payment/create/", &wish).expect(201).await.data()
     }
 
     async fn services(&self) {

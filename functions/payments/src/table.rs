@@ -24,6 +24,7 @@ pub struct PaymentRecord {
     #[serde(with = "kernel::money::fen")]
     amount: Money,
     method: PaymentMethod,
+    #[serde(default = "earlier_channel")]
     channel: Channel,
     provider: ProviderName,
     subject: String,
@@ -48,6 +49,11 @@ pub struct PaymentRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<Timestamp>,
     version: u64,
+}
+
+/// Where every payment was made before there were others.
+fn earlier_channel() -> Channel {
+    Channel::Page
 }
 
 impl From<&Payment> for PaymentRecord {
@@ -751,7 +757,7 @@ mod tests {
     fn item(status: &str) -> serde_json::Value {
         serde_json::json!({
             "payment_uuid": PaymentId::random(), "order_uuid": OrderId::random(), "user_uuid": UserId::random(),
-            "amount": 1990, "method": "alipay", "channel": "page", "provider": "sandbox", "subject": "x", "created_at": 1, "updated_at": 1,
+            "amount": 1990, "method": "alipay", "provider": "sandbox", "subject": "x", "created_at": 1, "updated_at": 1,
             "expires_at": 2, "status": status, "ledger": {"entries": [], "refund_reserved": 0}, "version": 2,
         })
     }
