@@ -390,7 +390,7 @@ fn order_forms(offered: &Product, order: &Value, payment: &Value) -> Vec<Form> {
             &["POST /api/payment/create"],
             json!({
                 "order_uuid": order["order_uuid"], "payment_method": "alipay", "amount": "9.00",
-                "payment_subject": "二手", "order_id": order["order_id"],
+                "payment_subject": "二手", "order_id": order["order_id"], "channel": "page", "openid": "o1",
             }),
             200,
             vec![
@@ -398,6 +398,8 @@ fn order_forms(offered: &Product, order: &Value, payment: &Value) -> Vec<Form> {
                 required("payment_method", word()),
                 required("amount", price()),
                 optional("payment_subject", text(0, 256)),
+                optional("channel", word()),
+                optional("openid", text(1, 128)),
             ],
         ),
         // Nothing is paid yet, so there is nothing to give back: that is as far as a good body leads.
@@ -1092,9 +1094,14 @@ fn a_query_that_means_nothing_is_refused_by_its_parameters_name() {
             "?%",
             "?page=",
             "?a[]=1&a[]=2",
-            "?page=1&page=0",
+            "?x=1&x=0",
         ] {
             member.get(&format!("/api/orders/{query}")).expect(200).await;
+        }
+        // Which of two is meant is anybody's guess.
+        for query in ["?page=1&page=0", "?page=&page=1", "?page=1&page=1"] {
+            let answer = member.get(&format!("/api/orders/{query}")).expect(400).await;
+            assert!(names(&answer, "page"), "{}: {}", answer.asked, answer.text());
         }
     });
 }
