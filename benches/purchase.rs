@@ -3,7 +3,8 @@
 //!     cargo build --release --workspace --bins --examples && cargo bench --bench purchase
 //!
 //! Prints p50 and p99 of each step, round trips and request units per operation (from the store's own
-//! `ConsumedCapacity`), and the start-up time of create-order against a function that does nothing, measured in turns.
+//! `ConsumedCapacity`), what payment-callback takes for the notifications of Alipay and WeChat Pay, and the start-up times of
+//! create-order and payment-callback against a function that does nothing, measured in turns.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cfmp::{Options, Platform, Source};
+use cfmp::{Options, Platform, Providers, Source};
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -42,15 +43,64 @@ fn main() {
         return;
     }
     let built = cfmp::cargo_build::found_in(&release_folder()).expect("the functions are built first");
-    let options = Options {
-        functions: Source::Built(built),
+    let options = |providers| Options {
+        functions: Source::Built(built.clone()),
+        providers,
         ..Options::test()
     };
-    world::in_world_with(options, async |world| {
+    world::in_world_with(options(Providers::Sandbox), async |world| {
         let platform = world.platform().expect("a platform of its own");
         purchases(world, platform).await;
-        starts(platform).await;
     });
+    world::in_world_with(options(Providers::Simulated), async |world| {
+        let platform = world.platform().expect("a platform of its own");
+        notifications(world, platform).await;
+        starts(platform, &["CreateOrderFunction", "PaymentCallbackFunction"]).await;
+    });
+}
+
+/// What payment-callback takes for the signed notifications of the real providers' protocols.
+async fn notifications(world: &World, platform: &Platform) {
+    let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+    let simulator = platform.simulator().expect("simulated providers");
+    println!(
+        "\n{:<46} {:>9} {:>9}",
+        "payment-callback, warm, a notification of", "p50 ms", "p99 ms"
+    );
+    for (method, channel) in [("alipay", "qr_code"), ("wechat_pay", "qr_code")] {
+        let since = platform
+            .recording()
+            .events(|_| true)
+            .last()
+            .map_or(0, |event| event.sequence);
+        for _ in 0..PURCHASES {
+            let order = buyer.orders(&seller.puts_up("台灯", "19.90", 1).await).await;
+            let wish = serde_json::json!({
+                "order_uuid": order["order_uuid"], "amount": order["total_amount"],
+                "payment_method": method, "channel": channel,
+            });
+            let payment = buyer.post("/api/payment/create/", &wish).expect(201).await.data();
+            let number = payment["payment_uuid"].as_str().unwrap().replace('-', "");
+            simulator.pay(&number).unwrap();
+            world.settle().await;
+        }
+        let is_warm_callback = |event: &cfmp::recording::Numbered<cfmp::recording::Event>| {
+            let callback = event.entry.function.as_deref() == Some("PaymentCallbackFunction");
+            event.sequence > since
+                && event.entry.kind == "invocation"
+                && callback
+                && event.entry.detail["cold"] == false
+        };
+        let answered = platform.recording().events(is_warm_callback);
+        let micros =
+            |event: &cfmp::recording::Numbered<cfmp::recording::Event>| event.entry.detail["duration_us"].as_u64();
+        let mut times: Vec<Duration> = answered.iter().filter_map(micros).map(Duration::from_micros).collect();
+        println!(
+            "{method:<46} {:>9.2} {:>9.2}",
+            percentile(&mut times, 50),
+            percentile(&mut times, 99)
+        );
+    }
 }
 
 /// Where cargo puts what it builds for release: two levels above this benchmark.
@@ -225,40 +275,41 @@ fn units(consumed: &Value) -> f64 {
 }
 
 /// From the start of the process until it asks for its first invocation.
-async fn starts(platform: &Platform) {
+async fn starts(platform: &Platform, functions: &[&str]) {
     let folder = release_folder();
     let empty = folder.join("examples/empty-function");
-    let create_order = folder.join("create-order");
     assert!(
         empty.is_file(),
         "build it first: cargo build --release --example empty-function"
     );
-    let environment = &platform.template().functions["CreateOrderFunction"].environment;
-    let nothing = BTreeMap::new();
-    let (mut idle, mut busy) = (Vec::new(), Vec::new());
-    for _ in 0..STARTS {
-        idle.push(start(platform, &empty, &nothing).await);
-        busy.push(start(platform, &create_order, environment).await);
+    println!(
+        "\n{:<34} {:>9} {:>9} {:>9}",
+        "start to first request for work", "p50 ms", "p99 ms", "ratio"
+    );
+    for name in functions {
+        let function = &platform.template().functions[*name];
+        let binary = folder.join(&function.binary);
+        let (mut idle, mut busy) = (Vec::new(), Vec::new());
+        for _ in 0..STARTS {
+            idle.push(start(platform, &empty, "CreateOrderFunction", &BTreeMap::new()).await);
+            busy.push(start(platform, &binary, name, &function.environment).await);
+        }
+        let (idle_p50, busy_p50) = (percentile(&mut idle, 50), percentile(&mut busy, 50));
+        println!(
+            "{:<34} {idle_p50:>9.2} {:>9.2}",
+            "a function that does nothing",
+            percentile(&mut idle, 99)
+        );
+        println!(
+            "{:<34} {busy_p50:>9.2} {:>9.2} {:>9.2}",
+            function.binary,
+            percentile(&mut busy, 99),
+            busy_p50 / idle_p50
+        );
     }
-    let (idle_p50, busy_p50) = (percentile(&mut idle, 50), percentile(&mut busy, 50));
-    println!(
-        "\n{:<34} {:>9} {:>9}",
-        "start to first request for work", "p50 ms", "p99 ms"
-    );
-    println!(
-        "{:<34} {idle_p50:>9.2} {:>9.2}",
-        "a function that does nothing",
-        percentile(&mut idle, 99)
-    );
-    println!(
-        "{:<34} {busy_p50:>9.2} {:>9.2}",
-        "create-order",
-        percentile(&mut busy, 99)
-    );
-    println!("{:<34} {:>9.2}", "ratio", busy_p50 / idle_p50);
 }
 
-async fn start(platform: &Platform, binary: &Path, environment: &BTreeMap<String, String>) -> Duration {
+async fn start(platform: &Platform, binary: &Path, name: &str, environment: &BTreeMap<String, String>) -> Duration {
     let runtime_api = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let since = Instant::now();
     let mut process = Command::new(binary)
@@ -276,7 +327,7 @@ async fn start(platform: &Platform, binary: &Path, environment: &BTreeMap<String
             ("AWS_LAMBDA_LOG_STREAM_NAME", "measured"),
             ("AWS_ENDPOINT_URL", platform.base_url()),
             ("AWS_REGION", "us-east-1"),
-            ("AWS_ACCESS_KEY_ID", "CreateOrderFunction"),
+            ("AWS_ACCESS_KEY_ID", name),
             ("AWS_SECRET_ACCESS_KEY", "local"),
         ])
         .stdin(Stdio::null())
