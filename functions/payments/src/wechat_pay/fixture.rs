@@ -26,7 +26,7 @@ use crate::payment::{Payment, State};
 use crate::provider::{Channel, ProviderName};
 use crate::refund::{Refund, RefundStatus};
 
-/// See above.
+/// The vectors, what our credentials make of them, and the keys with which WeChat Pay signs.
 pub(crate) struct Fixture {
     pub(crate) vectors: Value,
     pub(super) account: Account,
