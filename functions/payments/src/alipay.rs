@@ -18,7 +18,7 @@ mod moment;
 mod notification;
 mod request;
 #[cfg(test)]
-mod vectors;
+pub(crate) mod vectors;
 
 use std::fmt;
 use std::time::Duration;
@@ -409,13 +409,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
     fn merchant(keys: Keys) -> Merchant {
-        Merchant {
-            gateway: VECTORS.text("gateway").into(),
-            app_id: VECTORS.text("app_id").into(),
-            seller_id: VECTORS.text("seller_id").into(),
-            callback: VECTORS.text("callback").into(),
-            keys,
-        }
+        VECTORS.merchant(keys)
     }
 
     fn payment(channel: Channel, title: &str) -> Payment {
@@ -508,7 +502,7 @@ mod tests {
         }
     }
 
-    /// The other way round: `alipay-vectors.py --check` verifies what is stored with another implementation.
+    /// The other way round: `tests/peers/vectors/alipay_open_platform.py --check` verifies what is stored with another implementation.
     #[test]
     fn what_we_sign_is_what_another_implementation_has_verified() {
         for (method, form) in requests(&merchant(VECTORS.our_certificates())) {

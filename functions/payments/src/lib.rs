@@ -2,6 +2,9 @@
 
 pub mod alipay;
 pub mod announcements;
+#[cfg(test)]
+#[path = "../fuzz/callbacks.rs"]
+mod callbacks;
 pub mod cashier;
 pub mod error;
 pub mod head;

@@ -437,27 +437,41 @@ impl fmt::Debug for Sandbox {
     }
 }
 
+/// The sandbox's side of a notification, for tests.
 #[cfg(test)]
-mod tests {
-    use contracts::payments::PaymentMethod;
-
+pub(crate) mod fixture {
     use super::*;
 
-    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+    pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-    fn signatures(seed: &str, previous: Option<&str>) -> Signatures {
+    /// The adapter. It calls nobody.
+    pub(crate) fn adapter() -> Sandbox {
+        Sandbox {
+            connection: Connection::to_the_web_as("test"),
+            base_url: "https://api.example.com".into(),
+            signatures: signatures("a", None),
+            clock: Clock::default(),
+        }
+    }
+
+    /// Headers as the sandbox sends them to [`adapter`] with `body`.
+    pub(crate) fn signed(body: &str, at: Timestamp) -> HeaderMap {
+        notification(&signatures("a", None), body, at)
+    }
+
+    pub(super) fn signatures(seed: &str, previous: Option<&str>) -> Signatures {
         let secret = json!({"seed": seed.repeat(32), "previous_seed": previous.map(|text| text.repeat(32))});
         Signatures::derive(&secret.to_string().parse().unwrap()).unwrap()
     }
 
-    fn report(payment: PaymentId) -> Value {
+    pub(crate) fn report(payment: PaymentId) -> Value {
         json!({
             "merchant": MERCHANT, "out_trade_no": trade_number(payment), "trade_no": "SB1",
             "trade_status": "TRADE_SUCCESS", "amount": 1990, "currency": "CNY", "paid_at": NOW,
         })
     }
 
-    fn notification(by: &Signatures, body: &str, at: Timestamp) -> HeaderMap {
+    pub(super) fn notification(by: &Signatures, body: &str, at: Timestamp) -> HeaderMap {
         let timestamp = at.millis().to_string();
         let mut headers = HeaderMap::new();
         let signature = by.sign(&format!("sandbox-notification\n{timestamp}\n{body}"));
@@ -465,6 +479,14 @@ mod tests {
         headers.insert(SIGNATURE, signature.parse().unwrap());
         headers
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::payments::PaymentMethod;
+
+    use super::fixture::{NOW, notification, report, signatures};
+    use super::*;
 
     #[test]
     fn a_genuine_notification_is_believed_also_after_the_key_was_rotated() {

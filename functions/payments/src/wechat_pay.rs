@@ -19,7 +19,7 @@ mod answer;
 mod callback;
 mod credentials;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod hosts;
 mod order;
 mod report;
@@ -352,7 +352,7 @@ mod tests {
         assert_ne!(one.nonce, other.nonce);
     }
 
-    /// What this adapter makes, as the other library has verified it: `tests/peers/vectors/wechat_pay.py --check`.
+    /// What this adapter makes, as the other library has verified it: `tests/peers/vectors/wechat_pay_v3.py --check`.
     #[test]
     fn what_is_made_here_was_verified_by_another_library() {
         let it = Fixture::new();

@@ -66,14 +66,21 @@ impl Connection {
         Self::over(&WEB_POOL, cloud)
     }
 
+    /// The same for whoever is no function, such as a test: `name` stands in `User-Agent`.
+    #[must_use]
+    pub fn to_the_web_as(name: &str) -> Self {
+        Self::named(&WEB_POOL, name)
+    }
+
     fn over(pool: &Pool, cloud: &Cloud) -> Self {
-        let function = cloud
-            .settings()
-            .optional("AWS_LAMBDA_FUNCTION_NAME")
-            .unwrap_or_else(|| "unknown".into());
+        let function = cloud.settings().optional("AWS_LAMBDA_FUNCTION_NAME");
+        Self::named(pool, function.as_deref().unwrap_or("unknown"))
+    }
+
+    fn named(pool: &Pool, name: &str) -> Self {
         Self {
             client: pool.clone(),
-            user_agent: format!("cfmp/{function}"),
+            user_agent: format!("cfmp/{name}"),
         }
     }
 

@@ -1,5 +1,5 @@
 //! What the tests of this adapter share: the keys and messages that another library made (`tests/vectors/wechat_pay.json`,
-//! by `tests/peers/vectors/wechat_pay.py`), and WeChat Pay's side of the protocol, to make messages that it would not.
+//! by `tests/peers/vectors/wechat_pay_v3.py`), and WeChat Pay's side of the protocol, to make messages that it would not.
 
 use std::time::Duration;
 
@@ -11,22 +11,24 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use contracts::payments::{PaymentMethod, RefundReason};
 use http_function::{HeaderMap, StatusCode};
-use kernel::{Money, OrderId, PaymentId, RefundId, Timestamp, UserId};
+use kernel::{Clock, Money, OrderId, PaymentId, RefundId, Timestamp, UserId};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
-use service_client::Received;
+use service_client::{Connection, Received};
 
-use super::Account;
 use super::credentials::Credentials;
+use super::hosts::Hosts;
 use super::signature::{KIND, NONCE, SERIAL, SIGNATURE, SIGNATURE_TYPE, Stamp, TIMESTAMP};
+use super::{Account, WechatPay};
 use crate::ledger::Ledger;
 use crate::payment::{Payment, State};
 use crate::provider::{Channel, ProviderName};
 use crate::refund::{Refund, RefundStatus};
 
-pub(super) struct Fixture {
-    pub(super) vectors: Value,
+/// The vectors, what our credentials make of them, and the keys with which WeChat Pay signs.
+pub(crate) struct Fixture {
+    pub(crate) vectors: Value,
     pub(super) account: Account,
     pub(super) credentials: Credentials,
     by_public_key: KeyPair,
@@ -35,13 +37,13 @@ pub(super) struct Fixture {
 
 /// Who signs as WeChat Pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Signer {
+pub(crate) enum Signer {
     PublicKey,
     Certificate,
 }
 
 impl Fixture {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let vectors: Value = serde_json::from_str(include_str!("../../../../tests/vectors/wechat_pay.json")).unwrap();
         let key = |name: &str| {
             let pem = vectors["platform"][name].as_str().unwrap();
@@ -60,7 +62,20 @@ impl Fixture {
         }
     }
 
-    pub(super) fn now(&self) -> Timestamp {
+    /// The adapter. It calls nobody.
+    pub(crate) fn adapter() -> WechatPay {
+        let it = Self::new();
+        WechatPay {
+            connection: Connection::to_the_web_as("test"),
+            hosts: Hosts::new(("BASE", "https://api.mch.weixin.qq.com"), None, "local").unwrap(),
+            notify_url: "https://api.example.com/api/payment/callback/wechat_pay".into(),
+            account: it.account,
+            credentials: it.credentials,
+            clock: Clock::default(),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.vectors["now"].as_i64().unwrap() * 1000)
     }
 
@@ -72,12 +87,12 @@ impl Fixture {
     }
 
     /// A text of the vectors.
-    pub(super) fn text(&self, pointer: &str) -> String {
+    pub(crate) fn text(&self, pointer: &str) -> String {
         self.vectors.pointer(pointer).unwrap().as_str().unwrap().to_owned()
     }
 
     /// A message of the vectors: its headers and its body.
-    pub(super) fn message(&self, pointer: &str) -> (HeaderMap, Vec<u8>) {
+    pub(crate) fn message(&self, pointer: &str) -> (HeaderMap, Vec<u8>) {
         let message = self.vectors.pointer(pointer).unwrap();
         let mut headers = HeaderMap::new();
         for (name, value) in message["headers"].as_object().unwrap() {
@@ -99,7 +114,7 @@ impl Fixture {
         self.signed_by(Signer::PublicKey, body, &self.now().seconds().to_string())
     }
 
-    pub(super) fn signed_by(&self, signer: Signer, body: &[u8], timestamp: &str) -> HeaderMap {
+    pub(crate) fn signed_by(&self, signer: Signer, body: &[u8], timestamp: &str) -> HeaderMap {
         let nonce = "c5ac7061fccab6bf3e254dcf98995b8c";
         let text = [format!("{timestamp}\n{nonce}\n").as_bytes(), body, b"\n"].concat();
         let key = match signer {
@@ -128,7 +143,7 @@ impl Fixture {
     }
 
     /// What a notification seals.
-    pub(super) fn seal(&self, text: &str, original_type: &str) -> Value {
+    pub(crate) fn seal(&self, text: &str, original_type: &str) -> Value {
         let (nonce, associated) = ("fdasflkja484", original_type);
         let key = self.text("/secret/api_v3_keys/0");
         let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key.as_bytes()).unwrap());

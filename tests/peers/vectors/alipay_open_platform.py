@@ -5,10 +5,9 @@ python-alipay-sdk knows nothing of our code. Here it plays both sides: as the ap
 answers and notifications, and it computes the serial numbers of certificates. The adapter's tests read
 tests/vectors/alipay.json; without it, a mistake that our signing and our verifying share would go unnoticed.
 
-    python3 -m venv target/peers/alipay
-    target/peers/alipay/bin/pip install python-alipay-sdk==3.4.0 cryptography==50.0.2
-    target/peers/alipay/bin/python tests/peers/alipay-vectors.py           # writes the vectors; keys are kept
-    target/peers/alipay/bin/python tests/peers/alipay-vectors.py --check   # verifies what our code signed
+    bash tests/peers/vectors.sh      # makes the environment, and verifies what our code signed
+    target/peers/vectors/venv/bin/python tests/peers/vectors/alipay_open_platform.py           # writes the vectors; keys are kept
+    target/peers/vectors/venv/bin/python tests/peers/vectors/alipay_open_platform.py --check   # verifies
 
 The keys in the file are made by this script and by nobody else, for tests only. What stands under `ours` was signed by
 our code (its tests compare it), and is kept when the rest is written anew.
@@ -27,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-FILE = pathlib.Path(__file__).resolve().parents[1] / "vectors" / "alipay.json"
+FILE = pathlib.Path(__file__).resolve().parents[2] / "vectors" / "alipay.json"
 
 APP_ID, SELLER_ID = "2021000000000001", "2088000000000001"
 GATEWAY = "https://openapi.alipay.com/gateway.do"
@@ -83,7 +82,7 @@ def new_keys():
         certificate(dn("Test Root R0"), old_root, dn("Test Root R0"), old_root, 7),
     ]
     return {
-        "comment": "Test keys, made by tests/peers/alipay-vectors.py. They open nothing.",
+        "comment": "Test keys, made by tests/peers/vectors/alipay_open_platform.py. They open nothing.",
         "app_private_key_pkcs8": pem(app, pkcs8),
         "app_private_key_pkcs1": pem(app, pkcs1),
         "app_public_key": public(app),
@@ -214,7 +213,7 @@ def write():
     known = json.loads(FILE.read_text()) if FILE.exists() else {}
     keys = known.get("keys") or new_keys()
     vectors = {
-        "made_by": "tests/peers/alipay-vectors.py with python-alipay-sdk 3.4.0",
+        "made_by": "tests/peers/vectors/alipay_open_platform.py with python-alipay-sdk 3.4.0",
         "app_id": APP_ID, "seller_id": SELLER_ID, "gateway": GATEWAY, "callback": CALLBACK, "payment": PAYMENT,
         "refund": REFUND, "title": TITLE, "keys": keys, "serial_numbers": serial_numbers(keys),
         "requests": requests(keys), "answers": answers(keys), "notifications": notifications(keys),

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Test vectors of the WeChat Pay adapter, made and checked by a client library that is not ours.
 
-    python3 -m venv venv && venv/bin/pip install wechatpayv3==2.0.4 cryptography==50.0.2
-    venv/bin/python tests/peers/vectors/wechat_pay.py            # new keys, new tests/vectors/wechat_pay.json
-    venv/bin/python tests/peers/vectors/wechat_pay.py --check    # is what the adapter made right?
+    bash tests/peers/vectors.sh      # makes the environment, and verifies what the adapter made
+    target/peers/vectors/venv/bin/python tests/peers/vectors/wechat_pay_v3.py            # new keys, new tests/vectors/wechat_pay.json
+    target/peers/vectors/venv/bin/python tests/peers/vectors/wechat_pay_v3.py --check    # verifies
 
 `tests/vectors/wechat_pay.json` is read by the unit tests of `functions/payments`. What they make themselves stands in
 `tests/vectors/wechat_pay_ours.json`; they compare it, and `--check` has the library verify it. With new keys the tests
