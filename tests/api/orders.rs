@@ -285,7 +285,7 @@ fn an_order_is_its_buyers_and_sellers_alone() {
         buyer
             .ask("PUT", &path)
             .json(&json!({"status": 1, "total_amount": "0.01"}))
-            .expect(404)
+            .expect(405)
             .await;
         assert_eq!(buyer.order(&order).await["status"], 0);
 
