@@ -622,6 +622,13 @@ async fn payments(recorder: &Recorder<'_>, people: &People<'_>) {
         .await;
     recorder
         .record(
+            "reconciliation-of-the-sandbox",
+            "administrator",
+            people.administrator.get("/api/payment/reconciliation/alipay/"),
+        )
+        .await;
+    recorder
+        .record(
             "payment-records",
             "buyer",
             buyer.get("/api/payment/records/?status=success&page_size=1"),
