@@ -228,6 +228,19 @@ pub struct Difference {
     pub line: Option<StatementLine>,
 }
 
+/// What our books have of a difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OurSide {
+    /// The exact word of the payment's or the refund's status.
+    pub status: &'static str,
+    /// What came, or goes back; none where no money came.
+    pub amount: Option<Money>,
+    /// What was asked for, of a payment.
+    pub asked: Option<Money>,
+    /// When it was paid; of a refund, when it was settled or else asked for.
+    pub at: Option<Timestamp>,
+}
+
 /// How many, and how much together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sum {
@@ -302,6 +315,33 @@ impl Difference {
     pub fn payment_id(&self) -> Option<PaymentId> {
         let of_payment = self.payment.as_ref().map(|payment| payment.id);
         of_payment.or_else(|| self.refund.as_ref().map(|refund| refund.payment))
+    }
+
+    /// What our books have. Of a refund that is not ours they have nothing, though its payment is known.
+    #[must_use]
+    pub fn ours(&self) -> Option<OurSide> {
+        match (&self.refund, &self.payment) {
+            (Some(refund), _) => Some(OurSide {
+                status: refund.status.word(),
+                amount: Some(refund.amount),
+                asked: None,
+                at: Some(refund.settled_at.unwrap_or(refund.requested_at)),
+            }),
+            (None, Some(payment)) if self.refund_no().is_none() => Some(OurSide {
+                status: payment.status.word(),
+                amount: payment.receipt.as_ref().map(|receipt| receipt.amount),
+                asked: Some(payment.asked),
+                at: payment.paid_at(),
+            }),
+            (None, _) => None,
+        }
+    }
+
+    /// The provider's number of the trade.
+    #[must_use]
+    pub fn trade_no(&self) -> Option<&str> {
+        let of_line = self.line.as_ref().map(|line| line.trade_no.as_str());
+        of_line.or_else(|| Some(self.payment.as_ref()?.receipt.as_ref()?.trade_no.as_str()))
     }
 
     /// The merchant's number of the trade, ours or somebody else's.

@@ -3,7 +3,7 @@
 
 use contracts::payments::PaymentMethod;
 use csv::{Terminator, Writer, WriterBuilder};
-use kernel::{Timestamp, Zone};
+use kernel::{Money, Timestamp, Zone};
 
 use crate::reconciliation::{Difference, Kind, Report, Sum};
 
@@ -61,49 +61,27 @@ pub fn table(report: &Report, method: PaymentMethod, zone: Zone) -> Result<Vec<u
 }
 
 fn row(difference: &Difference, zone: Zone) -> [String; 14] {
-    let (payment, refund, line) = (&difference.payment, &difference.refund, &difference.line);
+    let (ours, line) = (difference.ours(), &difference.line);
     let time = |at: Timestamp| {
-        zone.show(at)
-            .chars()
-            .take("2026-01-31T20:00:00".len())
-            .collect::<String>()
-            .replace('T', " ")
-    };
-    let receipt = payment.as_ref().and_then(|payment| payment.receipt.as_ref());
-    let (status, amount, at) = match (refund, payment) {
-        (Some(refund), _) => (
-            refund.status.word().to_owned(),
-            Some(refund.amount),
-            Some(refund.settled_at.unwrap_or(refund.requested_at)),
-        ),
-        // Its payment is known; the refund is not.
-        (None, Some(_)) if difference.kind == Kind::RefundMissingHere => (String::new(), None, None),
-        (None, Some(payment)) => (
-            payment.status.word().to_owned(),
-            receipt.map(|receipt| receipt.amount),
-            payment.paid_at(),
-        ),
-        (None, None) => (String::new(), None, None),
+        let shown: String = zone.show(at).chars().take("2026-01-31T20:00:00".len()).collect();
+        shown.replace('T', " ")
     };
     let text = |shown: Option<String>| shown.unwrap_or_default();
+    let money = |amount: Option<Money>| text(amount.map(|amount| amount.to_string()));
     [
         difference.kind.word().to_owned(),
         explanation(difference.kind).to_owned(),
         difference.out_trade_no(),
         text(difference.refund_no()),
-        text(
-            line.as_ref()
-                .map(|line| line.trade_no.clone())
-                .or_else(|| receipt.map(|r| r.trade_no.clone())),
-        ),
+        difference.trade_no().unwrap_or_default().to_owned(),
         text(difference.payment_id().map(|id| id.to_string())),
-        text(refund.as_ref().map(|refund| refund.id.to_string())),
-        text(payment.as_ref().map(|payment| payment.order.to_string())),
-        status,
-        text(amount.map(|amount| amount.to_string())),
-        text(payment.as_ref().map(|payment| payment.asked.to_string())),
-        text(at.map(time)),
-        text(line.as_ref().map(|line| line.amount.to_string())),
+        text(difference.refund.as_ref().map(|refund| refund.id.to_string())),
+        text(difference.payment.as_ref().map(|payment| payment.order.to_string())),
+        ours.map(|ours| ours.status).unwrap_or_default().to_owned(),
+        money(ours.and_then(|ours| ours.amount)),
+        money(ours.and_then(|ours| ours.asked)),
+        text(ours.and_then(|ours| ours.at).map(time)),
+        money(line.as_ref().map(|line| line.amount)),
         text(line.as_ref().map(|line| time(line.at))),
     ]
 }
@@ -150,7 +128,6 @@ fn explanation(kind: Kind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use kernel::Money;
     use proptest::prelude::*;
 
     use super::*;

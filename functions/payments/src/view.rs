@@ -290,14 +290,14 @@ struct DifferenceView {
     trade_no: Option<String>,
     /// What our books have.
     #[schema(required)]
-    ours: Option<OurSide>,
+    ours: Option<OurSideView>,
     /// What the statement has.
     #[schema(required)]
-    theirs: Option<TheirSide>,
+    theirs: Option<TheirSideView>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct OurSide {
+struct OurSideView {
     /// The status in our books, not the one that buyers are shown.
     status: &'static str,
     /// What came or goes back; null where no money came.
@@ -312,7 +312,7 @@ struct OurSide {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct TheirSide {
+struct TheirSideView {
     fen: i64,
     #[schema(format = DateTime)]
     at: String,
@@ -355,8 +355,6 @@ impl From<reconciliation::Totals> for DayTotals {
 
 impl DifferenceView {
     fn of(difference: &Difference, zone: Zone) -> Self {
-        let receipt = difference.payment.as_ref().and_then(|payment| payment.receipt.as_ref());
-        let of_line = difference.line.as_ref().map(|line| line.trade_no.clone());
         Self {
             kind: difference.kind,
             payment_uuid: difference.payment_id(),
@@ -364,36 +362,25 @@ impl DifferenceView {
             order_uuid: difference.payment.as_ref().map(|payment| payment.order),
             out_trade_no: difference.out_trade_no(),
             out_refund_no: difference.refund_no(),
-            trade_no: of_line.or_else(|| receipt.map(|receipt| receipt.trade_no.clone())),
-            ours: OurSide::of(difference, zone),
-            theirs: difference.line.as_ref().map(|line| TheirSide::of(line, zone)),
+            trade_no: difference.trade_no().map(str::to_owned),
+            ours: difference.ours().map(|ours| OurSideView::of(ours, zone)),
+            theirs: difference.line.as_ref().map(|line| TheirSideView::of(line, zone)),
         }
     }
 }
 
-impl OurSide {
-    fn of(difference: &Difference, zone: Zone) -> Option<Self> {
-        match (&difference.refund, &difference.payment) {
-            (Some(refund), _) => Some(Self {
-                status: refund.status.word(),
-                fen: Some(refund.amount.fen()),
-                asked_fen: None,
-                at: Some(zone.show(refund.settled_at.unwrap_or(refund.requested_at))),
-            }),
-            // Its payment is known; the refund is not.
-            (None, Some(_)) if difference.refund_no().is_some() => None,
-            (None, Some(payment)) => Some(Self {
-                status: payment.status.word(),
-                fen: payment.receipt.as_ref().map(|receipt| receipt.amount.fen()),
-                asked_fen: Some(payment.asked.fen()),
-                at: payment.paid_at().map(|at| zone.show(at)),
-            }),
-            (None, None) => None,
+impl OurSideView {
+    fn of(ours: reconciliation::OurSide, zone: Zone) -> Self {
+        Self {
+            status: ours.status,
+            fen: ours.amount.map(Money::fen),
+            asked_fen: ours.asked.map(Money::fen),
+            at: ours.at.map(|at| zone.show(at)),
         }
     }
 }
 
-impl TheirSide {
+impl TheirSideView {
     fn of(line: &StatementLine, zone: Zone) -> Self {
         Self {
             fen: line.amount.fen(),
