@@ -10,7 +10,7 @@ use std::sync::Arc;
 use cloud::{Cloud, StartError};
 use contracts::payments::PaymentMethod;
 use futures::future::try_join_all;
-use http_function::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION};
+use http_function::header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING};
 use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
 use kernel::Timestamp;
 use payments::error::PaymentError;
@@ -114,7 +114,9 @@ async fn reconciliation_report(desk: Arc<Desk>, call: Call) -> Result<Reply, Pay
         Format::Csv => {
             let table = spreadsheet::table(&report, method, call.zone()).map_err(Problem::internal)?;
             let name = format!("attachment; filename=\"reconciliation-{}-{day}.csv\"", method.word());
+            // `lambda_http` takes the byte order mark off what goes as text; what has a coding goes as it is.
             Reply::file(CSV, table)?
+                .header(CONTENT_ENCODING, "identity")?
                 .header(CACHE_CONTROL, "no-store")?
                 .header(CONTENT_DISPOSITION, &name)?
         }
