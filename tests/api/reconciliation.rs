@@ -302,6 +302,63 @@ fn each_difference_is_listed_with_both_sides() {
     });
 }
 
+/// What the books of the day do not have is looked up by its number, and shown as it stands.
+#[test]
+fn a_line_whose_payment_or_refund_stands_otherwise_here_says_how() {
+    in_world_with(simulated(), async |world| {
+        let Some(platform) = world.platform() else { return };
+        for method in METHODS {
+            look_up(world, platform, method).await;
+        }
+    });
+}
+
+/// Has one line of a payment and one of a refund that the report has to look up.
+pub async fn look_up(world: &World, platform: &Platform, method: &str) {
+    let market = Market { world, platform };
+    market.wait_until(1, 12 * HOUR_MS).await;
+    let sale = market.sells(method).await;
+    market.gives_back(&sale, "5.00").await;
+    let refund = market.refund_of(&sale).await;
+    let stands = |key: Value, word: &str, forgotten: &str| {
+        json!({
+            "Key": key,
+            "UpdateExpression": format!("SET #status = :word REMOVE {forgotten}"),
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {":word": {"S": word}},
+        })
+    };
+    let payment = json!({"payment_uuid": {"S": sale.payment["payment_uuid"]}});
+    let expired = stands(payment, "expired", "receipt, settled_day");
+    market.dynamodb("UpdateItem", "PaymentsTable", expired).await;
+    let given_up = stands(json!({"refund_uuid": {"S": refund}}), "needs_human", "settled_day");
+    market.dynamodb("UpdateItem", "RefundsTable", given_up).await;
+    world.settle().await;
+
+    market.wait_until(1, 11 * HOUR_MS).await;
+    let administrator = market.administrator().await;
+    let found = report(&administrator, method, &market.day(-1)).await;
+    let seen: Vec<_> = found["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|difference| {
+            (
+                &difference["kind"],
+                &difference["ours"]["status"],
+                &difference["ours"]["fen"],
+            )
+        })
+        .collect();
+    let expected = [
+        (&json!("missing-here"), &json!("expired"), &Value::Null),
+        (&json!("refund-missing-here"), &json!("needs_human"), &json!(500)),
+    ];
+    assert_eq!(seen, expected, "{found:#}");
+    assert_eq!(found["differences"][0]["payment_uuid"], sale.payment["payment_uuid"]);
+    assert_eq!(found["differences"][1]["refund_uuid"], json!(refund));
+}
+
 /// As a table, by either way to ask for it.
 async fn table_is_as_the_report(administrator: &Member<'_>, method: &str, day: &str, report: &Value) {
     let by_query = administrator.get(&path(method, &format!("day={day}&format=csv")));
