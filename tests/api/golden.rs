@@ -622,13 +622,6 @@ async fn payments(recorder: &Recorder<'_>, people: &People<'_>) {
         .await;
     recorder
         .record(
-            "reconciliation-of-the-sandbox",
-            "administrator",
-            people.administrator.get("/api/payment/reconciliation/alipay/"),
-        )
-        .await;
-    recorder
-        .record(
             "payment-records",
             "buyer",
             buyer.get("/api/payment/records/?status=success&page_size=1"),
@@ -809,6 +802,13 @@ async fn administration(recorder: &Recorder<'_>, people: &People<'_>) {
             "users",
             "administrator",
             administrator.get("/api/v1/user/?page=1&status=1"),
+        )
+        .await;
+    recorder
+        .record(
+            "reconciliation-of-the-sandbox",
+            "administrator",
+            administrator.get("/api/payment/reconciliation/alipay/"),
         )
         .await;
 }
