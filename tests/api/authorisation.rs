@@ -82,6 +82,7 @@ const MATRIX: &str = "
     POST  /api/payment/{payment_uuid}/cancel          401    404      in    404    404   403
     PUT   /api/payment/{payment_uuid}/cancel          401    404      in    404    404   403
     PATCH /api/payment/{payment_uuid}/cancel          401    404      in    404    404   403
+    GET   /api/payment/reconciliation/{payment_method} 401   403      403   403    in    403
     GET   /sandbox/pay                                403    403      403   403    403   403
     POST  /sandbox/pay                                403    403      403   403    403   403
     POST  /sandbox/trades/{out_trade_no}/{call}       401    401      401   401    401   401

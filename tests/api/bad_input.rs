@@ -950,7 +950,7 @@ fn is_internal(route: &str) -> bool {
 
 /// Routes for administrators.
 fn is_for_administrators(route: &str) -> bool {
-    route.contains("/root/")
+    route.contains("/root/") || route.contains("/reconciliation/")
 }
 
 #[test]
@@ -1081,6 +1081,21 @@ fn a_query_that_means_nothing_is_refused_by_its_parameters_name() {
             ] {
                 let list = format!("/api/security/risk-assessments?{parameter}={value}");
                 let answer = administrator.get(&list).expect(400).await;
+                assert!(names(&answer, parameter), "{}: {}", answer.asked, answer.text());
+            }
+            for (parameter, value) in [
+                ("day", "x"),
+                ("day", "2026-1-31"),
+                ("day", "2026-02-30"),
+                ("day", "20260131"),
+                ("day", "9999-12-31"),
+                ("day", "%FF"),
+                ("day", "%00"),
+                ("format", "x"),
+                ("format", "CSV"),
+            ] {
+                let report = format!("/api/payment/reconciliation/alipay?{parameter}={value}");
+                let answer = administrator.get(&report).expect(400).await;
                 assert!(names(&answer, parameter), "{}: {}", answer.asked, answer.text());
             }
         }

@@ -804,4 +804,11 @@ async fn administration(recorder: &Recorder<'_>, people: &People<'_>) {
             administrator.get("/api/v1/user/?page=1&status=1"),
         )
         .await;
+    recorder
+        .record(
+            "reconciliation-of-the-sandbox",
+            "administrator",
+            administrator.get("/api/payment/reconciliation/alipay/"),
+        )
+        .await;
 }

@@ -36,6 +36,7 @@ mod products;
 mod purchase;
 mod push;
 mod races;
+mod reconciliation;
 mod refunds;
 mod restart;
 mod sample_events;

@@ -32,6 +32,18 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
         "InboxesTable",
         "a mail is given back when it can not be sent: notifications.rs, on a platform of its own",
     ),
+    (
+        "ReconciliationReportFunction",
+        "dynamodb:BatchGetItem",
+        "PaymentsTable",
+        "the sandbox has no statements whose lines could be looked up: reconciliation.rs, with simulated providers",
+    ),
+    (
+        "ReconciliationReportFunction",
+        "dynamodb:BatchGetItem",
+        "RefundsTable",
+        "likewise",
+    ),
 ];
 
 /// Everything happens to these.
@@ -55,6 +67,7 @@ fn every_permission_is_used() {
         flows.older_orders().await;
         flows.undone_payments().await;
         flows.interrupted_payments().await;
+        flows.statements().await;
         flows.services().await;
         flows.notifications().await;
         flows.security().await;
@@ -398,6 +411,13 @@ impl Flows<'_> {
             "order_uuid": order["order_uuid"], "payment_method": "wechat_pay", "amount": order["total_amount"],
         });
         self.buyer.post("/api/payment/create/", &wish).expect(201).await.data()
+    }
+
+    /// The sandbox has none; our side of a day is read before it says so.
+    async fn statements(&self) {
+        let administrator = inside::administrator(self.world, self.platform).await;
+        let report = administrator.get("/api/payment/reconciliation/alipay/");
+        assert_eq!(report.expect(409).await.kind(), "no-statement");
     }
 
     async fn services(&self) {

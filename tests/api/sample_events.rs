@@ -89,6 +89,7 @@ const EXPECTED: &[(&str, Outcome)] = &[
     ("remove-product", Answers(401)),
     ("reserve-stock", Answers(401)),
     ("restore-stock", Answers(401)),
+    ("reconciliation-report", Answers(401)),
     ("reconcile-payments", Sweeps(0)),
     ("reconcile-refunds", Sweeps(0)),
     ("retry-sandbox-notifications", Sweeps(0)),

@@ -17,6 +17,7 @@ mod keys;
 mod moment;
 mod notification;
 mod request;
+mod statement;
 #[cfg(test)]
 pub(crate) mod vectors;
 
@@ -33,7 +34,7 @@ use http::header::CONTENT_TYPE;
 use http_function::{HeaderMap, Method as HttpMethod, StatusCode};
 use kernel::{Clock, Money, PaymentId, Timestamp};
 use serde::Serialize;
-use service_client::Connection;
+use service_client::{Connection, Received};
 
 use crate::payment::Payment;
 use crate::provider::{
@@ -41,7 +42,8 @@ use crate::provider::{
     Queried, Refunding, Silence, refund_number, trade_number,
 };
 use crate::refund::Refund;
-use answer::Answer;
+use crate::statement::{Day, Downloads, Stated};
+use answer::{Address, Answer};
 use keys::Keys;
 use notification::Addressee;
 use request::{Method, Request};
@@ -58,6 +60,7 @@ const LOCAL: &str = "local";
 /// Alipay.
 pub struct Alipay {
     connection: Connection,
+    downloads: Downloads,
     merchant: Merchant,
     clock: Clock,
 }
@@ -116,7 +119,8 @@ impl Alipay {
     /// [`StartError`] names the variable, and in a secret the member, that is missing or wrong.
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
         let settings = cloud.settings();
-        let gateway = gateway(settings.required("ALIPAY_GATEWAY")?, &settings.required("STAGE")?)?;
+        let stage = settings.required("STAGE")?;
+        let gateway = gateway(settings.required("ALIPAY_GATEWAY")?, &stage)?;
         let app_id = id("ALIPAY_APP_ID", settings.required("ALIPAY_APP_ID")?)?;
         let seller_id = id("ALIPAY_SELLER_ID", settings.required("ALIPAY_SELLER_ID")?)?;
         let base_url = settings.required("API_BASE_URL")?;
@@ -129,11 +133,16 @@ impl Alipay {
                 keys: cloud.secret("ALIPAY_SECRET").await?,
             },
             connection: Connection::to_the_web(cloud),
+            downloads: Downloads::new(cloud, &stage),
             clock: cloud.clock().clone(),
         })
     }
 
     async fn call(&self, method: Method, payment: PaymentId, form: Option<String>) -> Result<Answer, Silence> {
+        Answer::read(&self.merchant.keys, method, payment, &self.send(form).await?)
+    }
+
+    async fn send(&self, form: Option<String>) -> Result<Received, Silence> {
         let form = form.ok_or_else(|| Silence("the call could not be signed".to_owned()))?;
         // The gateway decodes a form by the charset in the query; without it, as GBK.
         let url = format!("{}?charset=utf-8", self.merchant.gateway);
@@ -141,12 +150,10 @@ impl Alipay {
             CONTENT_TYPE,
             "application/x-www-form-urlencoded;charset=utf-8".to_owned(),
         )];
-        let received = self
-            .connection
+        self.connection
             .send(HttpMethod::POST, &url, &headers, Bytes::from(form), LIMIT)
             .await
-            .map_err(|error| Silence(error.to_string()))?;
-        Answer::read(&self.merchant.keys, method, payment, &received)
+            .map_err(|error| Silence(error.to_string()))
     }
 
     async fn ask_about(&self, refund: &Refund) -> Refunding {
@@ -203,6 +210,11 @@ impl Merchant {
             out_request_no: refund_number(refund.id),
         };
         self.request(Method::RefundQuery, now).form(&self.keys, &content)
+    }
+
+    fn about_statement(&self, day: Day, now: Timestamp) -> Option<String> {
+        let content = statement::Wanted::of(day);
+        self.request(Method::StatementAddress, now).form(&self.keys, &content)
     }
 
     fn request(&self, method: Method, at: Timestamp) -> Request<'_> {
@@ -281,6 +293,23 @@ impl Provider for Alipay {
 
     async fn query_refund(&self, refund: &Refund) -> Refunding {
         not_too_early(self.ask_about(refund).await, refund, self.clock.now())
+    }
+
+    async fn statement(&self, day: Day) -> Stated {
+        let now = self.clock.now();
+        let form = self.merchant.about_statement(day, now);
+        let address = self.send(form).await;
+        let address = address.and_then(|received| Address::read(&self.merchant.keys, &received));
+        match statement::place(address, day, now) {
+            // The address proves itself.
+            Ok(url) => self
+                .downloads
+                .fetch(&url, &[])
+                .await
+                .and_then(|file| statement::read(&file))
+                .into(),
+            Err(stated) => stated,
+        }
     }
 
     fn parse_callback(&self, _headers: &HeaderMap, body: &[u8], _now: Timestamp) -> Result<News, CallbackError> {

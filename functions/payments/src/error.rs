@@ -8,6 +8,7 @@ use tables::TableError;
 
 use crate::ledger::LedgerError;
 use crate::provider::{ProviderName, Silence};
+use crate::statement::Day;
 use crate::status::Status;
 
 /// A refusal or failure of PaymentService.
@@ -89,6 +90,12 @@ pub enum PaymentError {
     /// The provider gave no answer that can be trusted.
     #[error(transparent)]
     Provider(#[from] Silence),
+    /// The provider has not written the day's statement yet.
+    #[error("the statement of {0} is not ready")]
+    StatementNotReady(Day),
+    /// There is no statement and there will be none, for this reason.
+    #[error("there is no statement: {0}")]
+    NoStatement(String),
     /// Money that does not add up.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -168,6 +175,15 @@ impl From<PaymentError> for Problem {
                 "changed-meanwhile",
                 "The payment was changed just now. Look again and repeat.",
             ),
+            PaymentError::StatementNotReady(day) => Self::conflict(
+                "statement-not-ready",
+                format!(
+                    "The provider has not written its statement of {day} yet. It does so until 10:00 on the next day."
+                ),
+            ),
+            PaymentError::NoStatement(reason) => {
+                Self::conflict("no-statement", format!("There is no statement: {reason}."))
+            }
             PaymentError::Provider(silence) => Self::unavailable(silence),
             PaymentError::ProviderGone(_) | PaymentError::NothingCaptured(_) => Self::internal(text),
             PaymentError::Ledger(error) => Self::internal(error),

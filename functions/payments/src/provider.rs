@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::payment::Payment;
 use crate::refund::Refund;
+use crate::statement::{Day, Stated};
 
 /// The providers there are. A payment remembers which one took it, whatever is configured later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -19,6 +20,18 @@ pub enum ProviderName {
     Alipay,
     /// WeChat Pay, API v3.
     WechatPay,
+}
+
+impl ProviderName {
+    /// The word in tables.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::Alipay => "alipay",
+            Self::WechatPay => "wechat_pay",
+        }
+    }
 }
 
 /// Where the buyer meets the provider. A trade is made for one of them and can not be moved to another.
@@ -268,6 +281,9 @@ pub trait Provider: Send + Sync {
 
     /// What became of a refund.
     async fn query_refund(&self, refund: &Refund) -> Refunding;
+
+    /// What it states of a day.
+    async fn statement(&self, day: Day) -> Stated;
 
     /// Verifies and reads a callback. Pure.
     ///

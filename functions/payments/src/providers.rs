@@ -112,6 +112,16 @@ impl Providers {
         .ok_or(PaymentError::ProviderGone(name))
     }
 
+    /// Whose statements tell of the payments by `method`: the provider's itself, also where it only finishes what it began.
+    #[must_use]
+    pub fn stating(&self, method: PaymentMethod) -> Option<&dyn Provider> {
+        let real = match method {
+            PaymentMethod::Alipay => self.alipay.real(),
+            PaymentMethod::WechatPay => self.wechat_pay.real(),
+        };
+        real.or_else(|| self.taking(method))
+    }
+
     /// Whose word a callback to the route of `method` claims to be. Whether it is, its signature tells.
     #[must_use]
     pub fn calling_back(&self, method: PaymentMethod, headers: &HeaderMap) -> Option<&dyn Provider> {

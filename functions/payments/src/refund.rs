@@ -67,6 +67,17 @@ impl RefundStatus {
         }
     }
 
+    /// The word in tables.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Processing => "processing",
+            Self::Succeeded => "succeeded",
+            Self::NeedsHuman => "needs_human",
+        }
+    }
+
     /// Whether it is not decided yet.
     #[must_use]
     pub fn is_open(self) -> bool {
@@ -132,6 +143,13 @@ impl Refund {
     #[must_use]
     pub fn due_at(&self) -> Option<Timestamp> {
         self.status.is_open().then_some(self.next_attempt)
+    }
+
+    /// When we heard that the buyer has the money, if he has: the provider made the refund then or before.
+    #[must_use]
+    pub fn settled_at(&self) -> Option<Timestamp> {
+        // Nothing changes a refund that succeeded.
+        (self.status == RefundStatus::Succeeded).then_some(self.updated_at)
     }
 
     /// When a new refund is looked at again if the function that made it comes to no end.

@@ -35,6 +35,7 @@ use crate::provider::{
     ProviderName, Queried, Receipt, Refunding, Silence, Trade, refund_number, trade_number,
 };
 use crate::refund::Refund;
+use crate::statement::{Day, Stated};
 
 /// We, as the sandbox knows us.
 const MERCHANT: &str = "cfmp";
@@ -348,6 +349,10 @@ impl Provider for Sandbox {
     async fn query_refund(&self, refund: &Refund) -> Refunding {
         let body = json!({"refund_no": refund_number(refund.id)});
         refunding(self.call("refund-query", refund.payment, &body, LIMIT).await)
+    }
+
+    async fn statement(&self, _day: Day) -> Stated {
+        Stated::Absent("the sandbox provider takes no real money and writes no statements".to_owned())
     }
 
     fn parse_callback(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<News, CallbackError> {

@@ -12,7 +12,9 @@ use crate::head::Head;
 use crate::ledger::Ledger;
 use crate::payment::{Decision, Payment, State};
 use crate::provider::{Channel, Offer, ProviderName, Receipt};
+use crate::reconciliation::{Books, Named, OurPayment, OurRefund};
 use crate::refund::{Refund, RefundStatus};
+use crate::statement::Day;
 use crate::status::{Shown, Status};
 
 /// A payment as it is stored and as the table's stream carries it.
@@ -48,6 +50,9 @@ pub struct PaymentRecord {
     due_shard: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<Timestamp>,
+    /// Under which provider and day its money is found; absent while none came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settled_day: Option<String>,
     version: u64,
 }
 
@@ -83,6 +88,9 @@ impl From<&Payment> for PaymentRecord {
             fingerprint: payment.fingerprint.clone(),
             due_shard: payment.due_at().map(|_| due_shard(payment.id.uuid())),
             due_at: payment.due_at(),
+            settled_day: payment
+                .receipt()
+                .map(|receipt| settled_day(payment.provider, Day::of(receipt.paid_at), due_shard(payment.id.uuid()))),
             version: payment.version,
         }
     }
@@ -201,6 +209,9 @@ pub struct RefundRecord {
     due_shard: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     due_at: Option<Timestamp>,
+    /// Under which provider and day it is found; absent while the money is not back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settled_day: Option<String>,
     version: u64,
 }
 
@@ -223,6 +234,9 @@ impl From<&Refund> for RefundRecord {
             next_attempt: refund.next_attempt,
             due_shard: refund.due_at().map(|_| due_shard(refund.id.uuid())),
             due_at: refund.due_at(),
+            settled_day: refund
+                .settled_at()
+                .map(|at| settled_day(refund.provider, Day::of(at), due_shard(refund.id.uuid()))),
             version: refund.version,
         }
     }
@@ -258,6 +272,11 @@ pub enum StreamRecord {
     Refund(Box<RefundRecord>),
     /// From the table of payments.
     Payment(Box<PaymentRecord>),
+}
+
+/// The partition of the indexes `by-day` in which what moved at `provider` on `day` is found.
+fn settled_day(provider: ProviderName, day: Day, shard: String) -> String {
+    format!("{}#{day}#{shard}", provider.word())
 }
 
 fn listed_under(user: UserId, shown: Shown) -> String {
@@ -674,6 +693,136 @@ impl WriteRefunds {
             .replace(&self.payments, PaymentRecord::from(payment), payment.version - 1);
         happened(both.commit().await)
     }
+}
+
+/// Reads what moved on a day.
+#[derive(Debug, Clone)]
+pub struct ReadBooks {
+    payments: Table,
+    refunds: Table,
+}
+
+/// What the index by day tells of a payment.
+#[derive(Debug, Deserialize)]
+struct BookedPayment {
+    payment_uuid: PaymentId,
+    order_uuid: OrderId,
+    #[serde(with = "kernel::money::fen")]
+    amount: Money,
+    receipt: Receipt,
+    status: Status,
+}
+
+/// What the index by day tells of a refund.
+#[derive(Debug, Deserialize)]
+struct BookedRefund {
+    refund_uuid: RefundId,
+    payment_uuid: PaymentId,
+    #[serde(with = "kernel::money::fen")]
+    amount: Money,
+    status: RefundStatus,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+impl From<BookedPayment> for OurPayment {
+    fn from(booked: BookedPayment) -> Self {
+        Self {
+            id: booked.payment_uuid,
+            order: booked.order_uuid,
+            asked: booked.amount,
+            receipt: Some(booked.receipt),
+            status: booked.status,
+        }
+    }
+}
+
+impl From<BookedRefund> for OurRefund {
+    fn from(booked: BookedRefund) -> Self {
+        Self {
+            id: booked.refund_uuid,
+            payment: booked.payment_uuid,
+            amount: booked.amount,
+            status: booked.status,
+            requested_at: booked.created_at,
+            settled_at: Some(booked.updated_at),
+        }
+    }
+}
+
+/// Items that one request of several keys may ask for.
+const KEYS_AT_ONCE: usize = 100;
+/// Requests that are under way together.
+const REQUESTS_AT_ONCE: usize = 8;
+
+impl ReadBooks {
+    /// Reads `PAYMENTS_TABLE` and `REFUNDS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            payments: Table::from_env(cloud, "PAYMENTS_TABLE")?,
+            refunds: Table::from_env(cloud, "REFUNDS_TABLE")?,
+        })
+    }
+
+    /// All that came and went back on `day` at `provider`. What happened seconds ago may be missing.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn of(&self, provider: ProviderName, day: Day) -> Result<Books, PaymentError> {
+        let (payments, refunds) = tokio::try_join!(
+            by_day::<BookedPayment>(&self.payments, provider, day),
+            by_day::<BookedRefund>(&self.refunds, provider, day),
+        )?;
+        Ok(Books {
+            payments: payments.into_iter().map(OurPayment::from).collect(),
+            refunds: refunds.into_iter().map(OurRefund::from).collect(),
+        })
+    }
+
+    /// Those of `named` that there are and that `provider` took, wherever they stand.
+    ///
+    /// # Errors
+    /// [`PaymentError::Table`].
+    pub async fn named(&self, provider: ProviderName, named: &Named) -> Result<Books, PaymentError> {
+        let payment_keys = named.payments.iter().copied().map(payment_key).collect();
+        let refund_keys = named.refunds.iter().copied().map(refund_key).collect();
+        let (payments, refunds) = tokio::try_join!(
+            found_in::<PaymentRecord>(&self.payments, payment_keys),
+            found_in::<RefundRecord>(&self.refunds, refund_keys),
+        )?;
+        let of_provider = payments.into_iter().filter(|record| record.provider == provider);
+        let payments = of_provider.map(Payment::try_from).collect::<Result<Vec<_>, _>>()?;
+        let refunds = refunds.into_iter().filter(|record| record.provider == provider);
+        Ok(Books {
+            payments: payments.iter().map(OurPayment::from).collect(),
+            refunds: refunds.map(|record| OurRefund::from(&Refund::from(record))).collect(),
+        })
+    }
+}
+
+async fn by_day<T: DeserializeOwned>(table: &Table, provider: ProviderName, day: Day) -> Result<Vec<T>, PaymentError> {
+    let shards = due_shards().map(|shard| {
+        let partition = settled_day(provider, day, shard);
+        table.query::<T>(Query::partition(Some("by-day"), "settled_day", partition))
+    });
+    Ok(futures::future::try_join_all(shards)
+        .await?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+async fn found_in<T: DeserializeOwned>(table: &Table, keys: Vec<Key>) -> Result<Vec<T>, PaymentError> {
+    let requests: Vec<Vec<Key>> = keys.chunks(KEYS_AT_ONCE).map(<[Key]>::to_vec).collect();
+    let mut found = Vec::with_capacity(keys.len());
+    for together in requests.chunks(REQUESTS_AT_ONCE) {
+        let together = together.iter().map(|keys| table.find_all::<T>(keys.clone()));
+        found.extend(futures::future::try_join_all(together).await?.into_iter().flatten());
+    }
+    Ok(found)
 }
 
 /// Finds payments that time alone changes.

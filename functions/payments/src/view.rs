@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use contracts::orders::{RefundForServices, RefundStatus};
+use contracts::payments::PaymentMethod;
 use kernel::{Money, OrderId, PaymentId, RefundId, UserId, Zone};
 use qrcode::QrCode;
 use qrcode::render::svg;
@@ -11,6 +12,8 @@ use utoipa::ToSchema;
 
 use crate::payment::{Payment, State};
 use crate::provider::Offer;
+use crate::reconciliation::{self, Difference, Kind, Report};
+use crate::statement::{Day, StatementLine};
 use crate::status::{Shown, Status};
 
 /// A payment whose status is a number, as the answer to opening it has it.
@@ -230,6 +233,158 @@ impl BrowserReturned {
         Self {
             order_uuid: payment.map(|payment| payment.order),
             status: payment.map(|payment| payment.status().shown()),
+        }
+    }
+}
+
+/// The comparison of a day with the provider's statement of it. Amounts in fen.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReconciliationView {
+    payment_method: PaymentMethod,
+    /// In +08:00, the provider's day.
+    day: Day,
+    /// Whether there is no difference.
+    agrees: bool,
+    totals: BothTotals,
+    /// How many differences there are; the first 5000 are listed.
+    difference_count: usize,
+    differences: Vec<DifferenceView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct BothTotals {
+    ours: DayTotals,
+    theirs: DayTotals,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct DayTotals {
+    payments: DaySum,
+    refunds: DaySum,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct DaySum {
+    count: u64,
+    fen: i64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct DifferenceView {
+    kind: Kind,
+    /// Our payment, if it is of one.
+    #[schema(required)]
+    payment_uuid: Option<PaymentId>,
+    /// Our refund, if it is of one.
+    #[schema(required)]
+    refund_uuid: Option<RefundId>,
+    #[schema(required)]
+    order_uuid: Option<OrderId>,
+    /// The merchant's number of the trade at the provider, ours or another system's.
+    out_trade_no: String,
+    /// The merchant's number of the refund, where it is about one.
+    #[schema(required)]
+    out_refund_no: Option<String>,
+    /// The provider's number of the trade.
+    #[schema(required)]
+    trade_no: Option<String>,
+    /// What our books have.
+    #[schema(required)]
+    ours: Option<OurSideView>,
+    /// What the statement has.
+    #[schema(required)]
+    theirs: Option<TheirSideView>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct OurSideView {
+    /// The status in our books, not the one that buyers are shown.
+    status: &'static str,
+    /// What came or goes back; null where no money came.
+    #[schema(required)]
+    fen: Option<i64>,
+    /// What was asked for, of a payment.
+    #[schema(required)]
+    asked_fen: Option<i64>,
+    /// When it was paid; of a refund, when it was settled or else asked for.
+    #[schema(required, format = DateTime)]
+    at: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct TheirSideView {
+    fen: i64,
+    #[schema(format = DateTime)]
+    at: String,
+}
+
+impl ReconciliationView {
+    /// Of `report`, for the provider of `payment_method`.
+    #[must_use]
+    pub fn of(report: &Report, payment_method: PaymentMethod, zone: Zone) -> Self {
+        Self {
+            payment_method,
+            day: report.day,
+            agrees: report.differences.is_empty(),
+            totals: BothTotals {
+                ours: report.ours.into(),
+                theirs: report.theirs.into(),
+            },
+            difference_count: report.differences.len(),
+            differences: report
+                .listed()
+                .iter()
+                .map(|difference| DifferenceView::of(difference, zone))
+                .collect(),
+        }
+    }
+}
+
+impl From<reconciliation::Totals> for DayTotals {
+    fn from(totals: reconciliation::Totals) -> Self {
+        let sum = |sum: reconciliation::Sum| DaySum {
+            count: sum.count,
+            fen: sum.fen,
+        };
+        Self {
+            payments: sum(totals.payments),
+            refunds: sum(totals.refunds),
+        }
+    }
+}
+
+impl DifferenceView {
+    fn of(difference: &Difference, zone: Zone) -> Self {
+        Self {
+            kind: difference.kind,
+            payment_uuid: difference.payment_id(),
+            refund_uuid: difference.refund.as_ref().map(|refund| refund.id),
+            order_uuid: difference.payment.as_ref().map(|payment| payment.order),
+            out_trade_no: difference.out_trade_no(),
+            out_refund_no: difference.refund_no(),
+            trade_no: difference.trade_no().map(str::to_owned),
+            ours: difference.ours().map(|ours| OurSideView::of(ours, zone)),
+            theirs: difference.line.as_ref().map(|line| TheirSideView::of(line, zone)),
+        }
+    }
+}
+
+impl OurSideView {
+    fn of(ours: reconciliation::OurSide, zone: Zone) -> Self {
+        Self {
+            status: ours.status,
+            fen: ours.amount.map(Money::fen),
+            asked_fen: ours.asked.map(Money::fen),
+            at: ours.at.map(|at| zone.show(at)),
+        }
+    }
+}
+
+impl TheirSideView {
+    fn of(line: &StatementLine, zone: Zone) -> Self {
+        Self {
+            fen: line.amount.fen(),
+            at: zone.show(line.at),
         }
     }
 }

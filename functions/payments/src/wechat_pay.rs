@@ -9,6 +9,7 @@
 //! | `POST /v3/pay/transactions/out-trade-no/{n}/close` | 204 |
 //! | `POST /v3/refund/domestic/refunds` | the refund |
 //! | `GET /v3/refund/domestic/refunds/{n}` | the refund |
+//! | `GET /v3/bill/tradebill?bill_date=` | where the statement of a day is |
 //!
 //! Requests carry our signature, answers and notifications WeChat Pay's (`signature`). What notifications say is sealed
 //! besides (`sealed`). Every call may be repeated under its number without doing anything twice.
@@ -25,6 +26,7 @@ mod order;
 mod report;
 mod sealed;
 mod signature;
+mod statement;
 
 use std::fmt;
 use std::time::Duration;
@@ -52,6 +54,7 @@ use crate::provider::{
     Queried, Refunding, Silence,
 };
 use crate::refund::Refund;
+use crate::statement::{Day, Downloads, Stated};
 
 /// Time limit of a call.
 const LIMIT: Duration = Duration::from_millis(2_000);
@@ -60,6 +63,7 @@ const LIMIT: Duration = Duration::from_millis(2_000);
 pub struct WechatPay {
     connection: Connection,
     hosts: Hosts,
+    downloads: Downloads,
     /// Where notifications are sent, of payments and refunds alike.
     notify_url: String,
     account: Account,
@@ -93,15 +97,17 @@ impl WechatPay {
             settings.required("WECHAT_PAY_BASE_URL")?,
             settings.optional("WECHAT_PAY_BACKUP_URL"),
         );
+        let stage = settings.required("STAGE")?;
         let hosts = Hosts::new(
             ("WECHAT_PAY_BASE_URL", &base),
             backup.as_deref().map(|backup| ("WECHAT_PAY_BACKUP_URL", backup)),
-            &settings.required("STAGE")?,
+            &stage,
         )?;
         let api = settings.required("API_BASE_URL")?;
         Ok(Self {
             connection: Connection::to_the_web(cloud),
             hosts,
+            downloads: Downloads::new(cloud, &stage),
             notify_url: format!("{api}/api/payment/callback/{}", PaymentMethod::WechatPay.word()),
             account: Account::from_settings(settings)?,
             credentials: cloud.secret("WECHAT_PAY_SECRET").await?,
@@ -121,6 +127,13 @@ impl WechatPay {
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Silence> {
         let received = first_reached(self.hosts.urls(path), |url| self.send(&method, url, body.clone())).await?;
         Answer::read(&received, &self.credentials.platform_keys, self.clock.now())
+    }
+
+    /// Asked for as everything else is; what comes is not signed.
+    async fn download(&self, url: &str) -> Result<Bytes, Silence> {
+        let stamp = Stamp::new(self.clock.now());
+        let headers = headers(&self.account, &self.credentials, &Method::GET, url, b"", &stamp)?;
+        self.downloads.fetch(url, &headers).await
     }
 
     async fn send(&self, method: &Method, url: String, body: Bytes) -> Result<Received, Unanswered> {
@@ -266,6 +279,18 @@ impl Provider for WechatPay {
 
     async fn query_refund(&self, refund: &Refund) -> Refunding {
         answer::refunding(self.get(&order::refund_path(refund)).await, refund)
+    }
+
+    async fn statement(&self, day: Day) -> Stated {
+        let answer = self.get(&statement::path(day)).await;
+        let place = match statement::place(answer, day, self.clock.now()) {
+            Ok(place) => place,
+            Err(stated) => return stated,
+        };
+        self.download(&place.download_url)
+            .await
+            .and_then(|file| place.read(&file))
+            .into()
     }
 
     fn parse_callback(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<News, CallbackError> {

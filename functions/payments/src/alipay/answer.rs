@@ -45,18 +45,13 @@ pub(super) struct Content {
     out_request_no: Option<String>,
     refund_status: Option<String>,
     refund_amount: Option<String>,
+    bill_download_url: Option<String>,
 }
 
 impl Answer {
     /// Reads what came for a call of `method` about `payment`.
     pub(super) fn read(keys: &Keys, method: Method, payment: PaymentId, received: &Received) -> Result<Self, Silence> {
-        if received.status != StatusCode::OK {
-            return Err(silence(format!("status {}", received.status.as_u16())));
-        }
-        if received.body.len() > MOST_BYTES {
-            return Err(silence("the answer is too long"));
-        }
-        let content = genuine(keys, method, &received.body)?;
+        let content = genuine(keys, method, received)?;
         let asked = trade_number(payment);
         // A refusal, and the answer to a question about a refund that is not there, may leave the trade out.
         let named = content.out_trade_no.as_deref().filter(|named| !named.is_empty());
@@ -75,10 +70,37 @@ impl Answer {
     }
 }
 
+/// The answer to a question for the statement of a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Address {
+    /// Where it is.
+    At(String),
+    /// The gateway understood the question and has no address, for this reason.
+    Refused(String),
+}
+
+impl Address {
+    /// Reads what came. It names no trade.
+    pub(super) fn read(keys: &Keys, received: &Received) -> Result<Self, Silence> {
+        let content = genuine(keys, Method::StatementAddress, received)?;
+        match (content.code.as_str(), &content.bill_download_url, &content.sub_code) {
+            ("10000", Some(url), _) if !url.is_empty() => Ok(Self::At(url.clone())),
+            ("40004", _, Some(reason)) => Ok(Self::Refused(word(reason))),
+            _ => Err(silence(content.codes())),
+        }
+    }
+}
+
 /// The content of an answer, if Alipay signed it.
-fn genuine(keys: &Keys, method: Method, body: &[u8]) -> Result<Content, Silence> {
+fn genuine(keys: &Keys, method: Method, received: &Received) -> Result<Content, Silence> {
+    if received.status != StatusCode::OK {
+        return Err(silence(format!("status {}", received.status.as_u16())));
+    }
+    if received.body.len() > MOST_BYTES {
+        return Err(silence("the answer is too long"));
+    }
     let answer: BTreeMap<String, &RawValue> =
-        serde_json::from_slice(body).map_err(|_| silence("the answer is not a JSON object"))?;
+        serde_json::from_slice(&received.body).map_err(|_| silence("the answer is not a JSON object"))?;
     let member = |name: &str| answer.get(name).copied();
     let text = |name: &str| member(name).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
     let content = member(&method.response());

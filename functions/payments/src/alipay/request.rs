@@ -18,6 +18,7 @@ pub(super) enum Method {
     Close,
     Refund,
     RefundQuery,
+    StatementAddress,
 }
 
 impl Method {
@@ -31,6 +32,7 @@ impl Method {
             Self::Close => "alipay.trade.close",
             Self::Refund => "alipay.trade.refund",
             Self::RefundQuery => "alipay.trade.fastpay.refund.query",
+            Self::StatementAddress => "alipay.data.dataservice.bill.downloadurl.query",
         }
     }
 

@@ -42,7 +42,7 @@ pub(super) enum Answer {
 #[derive(Deserialize)]
 pub(super) struct Refusal {
     /// A word from the documentation.
-    code: String,
+    pub(super) code: String,
     /// For people.
     #[serde(default)]
     message: String,
@@ -77,12 +77,12 @@ impl Answer {
 }
 
 impl Refusal {
-    fn reason(&self) -> String {
+    pub(super) fn reason(&self) -> String {
         let reason = format!("{}: {}", self.code, self.message);
         reason.chars().take(LONGEST_REASON).collect()
     }
 
-    fn into_silence(self) -> Silence {
+    pub(super) fn into_silence(self) -> Silence {
         Silence(self.reason())
     }
 }
