@@ -133,7 +133,7 @@ impl Alipay {
                 keys: cloud.secret("ALIPAY_SECRET").await?,
             },
             connection: Connection::to_the_web(cloud),
-            downloads: Downloads::new(cloud, &stage),
+            downloads: Downloads::new(Connection::to_the_web(cloud), &stage),
             clock: cloud.clock().clone(),
         })
     }

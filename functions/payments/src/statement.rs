@@ -5,7 +5,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cloud::Cloud;
 use http::Uri;
 use http_function::{Method, StatusCode};
 use kernel::{Money, Timestamp, schema};
@@ -176,9 +175,9 @@ pub(crate) struct Downloads {
 }
 
 impl Downloads {
-    pub(crate) fn new(cloud: &Cloud, stage: &str) -> Self {
+    pub(crate) fn new(connection: Connection, stage: &str) -> Self {
         Self {
-            connection: Connection::to_the_web(cloud),
+            connection,
             may_be_plain: stage == "local",
         }
     }

@@ -107,7 +107,7 @@ impl WechatPay {
         Ok(Self {
             connection: Connection::to_the_web(cloud),
             hosts,
-            downloads: Downloads::new(cloud, &stage),
+            downloads: Downloads::new(Connection::to_the_web(cloud), &stage),
             notify_url: format!("{api}/api/payment/callback/{}", PaymentMethod::WechatPay.word()),
             account: Account::from_settings(settings)?,
             credentials: cloud.secret("WECHAT_PAY_SECRET").await?,
