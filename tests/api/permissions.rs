@@ -32,18 +32,6 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
         "InboxesTable",
         "a mail is given back when it can not be sent: notifications.rs, on a platform of its own",
     ),
-    (
-        "ReconciliationReportFunction",
-        "dynamodb:BatchGetItem",
-        "PaymentsTable",
-        "the sandbox has no statements whose lines could be looked up: reconciliation.rs, with simulated providers",
-    ),
-    (
-        "ReconciliationReportFunction",
-        "dynamodb:BatchGetItem",
-        "RefundsTable",
-        "likewise",
-    ),
 ];
 
 /// Everything happens to these.
@@ -404,6 +392,7 @@ impl Flows<'_> {
                 self.buyer.order(&order).await["refund_status"] == "succeeded"
             })
             .await;
+        crate::reconciliation::look_up(self.world, self.platform, "wechat_pay").await;
     }
 
     async fn pay_by_wechat(&self, order: &Value) -> Value {

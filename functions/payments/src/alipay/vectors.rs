@@ -10,6 +10,7 @@ use service_client::Connection;
 use super::keys::Keys;
 use super::request::signed_text;
 use super::{Alipay, Merchant};
+use crate::statement::Downloads;
 
 pub(crate) static VECTORS: LazyLock<Vectors> =
     LazyLock::new(|| Vectors(serde_json::from_str(include_str!("../../../../tests/vectors/alipay.json")).unwrap()));
@@ -20,6 +21,7 @@ pub(crate) struct Vectors(Value);
 pub(crate) fn adapters() -> [Alipay; 2] {
     [VECTORS.our_keys(), VECTORS.our_certificates()].map(|keys| Alipay {
         connection: Connection::to_the_web_as("test"),
+        downloads: Downloads::new(Connection::to_the_web_as("test"), "local"),
         merchant: VECTORS.merchant(keys),
         clock: Clock::default(),
     })

@@ -25,6 +25,7 @@ use crate::ledger::Ledger;
 use crate::payment::{Payment, State};
 use crate::provider::{Channel, ProviderName};
 use crate::refund::{Refund, RefundStatus};
+use crate::statement::Downloads;
 
 /// The vectors, what our credentials make of them, and the keys with which WeChat Pay signs.
 pub(crate) struct Fixture {
@@ -67,6 +68,7 @@ impl Fixture {
         let it = Self::new();
         WechatPay {
             connection: Connection::to_the_web_as("test"),
+            downloads: Downloads::new(Connection::to_the_web_as("test"), "local"),
             hosts: Hosts::new(("BASE", "https://api.mch.weixin.qq.com"), None, "local").unwrap(),
             notify_url: "https://api.example.com/api/payment/callback/wechat_pay".into(),
             account: it.account,
