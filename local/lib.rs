@@ -16,6 +16,7 @@ mod invoke_api;
 mod local_api;
 pub mod logs;
 pub mod openapi;
+pub mod purchases;
 pub mod recording;
 mod runtime_api;
 mod server;
