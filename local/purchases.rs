@@ -24,7 +24,7 @@ use crate::{Data, Options, Platform, Providers, StartError};
 /// Purchases that people go on with at the same time.
 const AT_ONCE: usize = 8;
 /// How long the platform may take to come to rest, in real time.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 /// Pause between two looks at whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Looks in a row that have to find nothing going on before a message that waits is not waited for.
@@ -38,8 +38,8 @@ const AFTERWARDS: [(u32, u64); 4] = [
     (12, 5 * MINUTE_MS),
     // Providers repeat their notifications for a day.
     (30, HOUR_MS),
-    // Orders complete by themselves after a week.
-    (18, 12 * HOUR_MS),
+    // Orders complete by themselves after a week; refunds that are refused for days are left to a person.
+    (36, 6 * HOUR_MS),
 ];
 
 /// What is run.
@@ -111,7 +111,8 @@ impl From<WorkError> for RunError {
 struct Played {
     purchases: Vec<Purchase>,
     report: Report,
-    dead_letters: u64,
+    /// By queue.
+    dead_letters: BTreeMap<String, u64>,
 }
 
 impl Run {
@@ -187,10 +188,12 @@ impl Run {
             .filter_map(|purchase| Some((purchase.product.clone()?, purchase.wish.stock)))
             .collect();
         let queues = platform.work.pending()?.queues;
-        let dead = queues.iter().filter(|queue| queue.dead_letters);
+        let dead = queues
+            .into_iter()
+            .filter(|queue| queue.dead_letters && queue.total() > 0);
         Ok(Played {
             report: Books::read(platform).await?.check(&put_up),
-            dead_letters: dead.map(crate::aws::queues::QueueCounts::total).sum(),
+            dead_letters: dead.map(|queue| (queue.name.clone(), queue.total())).collect(),
             purchases,
         })
     }
