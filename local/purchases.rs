@@ -21,8 +21,9 @@ use crate::local_api::WorkError;
 use crate::simulator::SimulatorError;
 use crate::{Data, Options, Platform, Providers, StartError};
 
-/// Purchases that people go on with at the same time.
-const AT_ONCE: usize = 8;
+/// Purchases that people go on with at the same time, on each of two platforms: each function that is called twice at once
+/// is a process more.
+const AT_ONCE: usize = 2;
 /// How long the platform may take to come to rest, in real time.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Pause between two looks at whether it has.
@@ -111,7 +112,9 @@ impl From<WorkError> for RunError {
 struct Played {
     purchases: Vec<Purchase>,
     report: Report,
-    /// By queue.
+    /// What a queue gave up and an operator put back, by queue.
+    put_back: BTreeMap<String, u64>,
+    /// What it gave up again, or could not be put back.
     dead_letters: BTreeMap<String, u64>,
 }
 
@@ -178,25 +181,51 @@ impl Run {
                 rest(platform).await?;
             }
         }
-        // What failed and waits for its next try gets it.
-        while platform.settle(Duration::from_secs(1)).await.is_err() {
-            platform.clock().advance(MINUTE_MS).map_err(RunError::Clock)?;
-            rest(platform).await?;
+        finish(platform).await?;
+        let put_back = dead_letters(platform)?;
+        if !put_back.is_empty() {
+            put_dead_letters_back(platform)?;
+            finish(platform).await?;
         }
         let put_up: BTreeMap<String, i64> = purchases
             .iter()
             .filter_map(|purchase| Some((purchase.product.clone()?, purchase.wish.stock)))
             .collect();
-        let queues = platform.work.pending()?.queues;
-        let dead = queues
-            .into_iter()
-            .filter(|queue| queue.dead_letters && queue.total() > 0);
         Ok(Played {
             report: Books::read(platform).await?.check(&put_up),
-            dead_letters: dead.map(|queue| (queue.name.clone(), queue.total())).collect(),
+            dead_letters: dead_letters(platform)?,
+            put_back,
             purchases,
         })
     }
+}
+
+/// What failed and waits for its next try gets it.
+async fn finish(platform: &Platform) -> Result<(), RunError> {
+    while platform.settle(Duration::from_secs(1)).await.is_err() {
+        platform.clock().advance(MINUTE_MS).map_err(RunError::Clock)?;
+        rest(platform).await?;
+    }
+    Ok(())
+}
+
+/// How many messages each queue gave up. On a busy machine a function that takes too long is enough for that.
+fn dead_letters(platform: &Platform) -> Result<BTreeMap<String, u64>, RunError> {
+    let queues = platform.work.pending()?.queues.into_iter();
+    let dead = queues.filter(|queue| queue.dead_letters && queue.total() > 0);
+    Ok(dead.map(|queue| (queue.name.clone(), queue.total())).collect())
+}
+
+/// An operator's answer to dead letters: once more.
+fn put_dead_letters_back(platform: &Platform) -> Result<(), RunError> {
+    let queues = platform.aws().queues();
+    for queue in platform.work.pending()?.queues {
+        if queue.dead_letters && queue.total() > 0 {
+            let put_back = queues.redrive(&queue.arn, platform.clock().now_ms());
+            put_back.map_err(|error| RunError::Work(error.to_string()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Waits until nothing goes on. A message whose handling failed waits for the clock: it is not waited for.

@@ -65,10 +65,10 @@ pub struct Outcome {
     pub violations_without: Vec<Violation>,
     /// What differs between the two.
     pub differences: Vec<Difference>,
-    /// Messages that nobody could handle, by queue.
-    pub dead_letters: BTreeMap<String, u64>,
-    /// The same of the run without faults.
-    pub dead_letters_without: BTreeMap<String, u64>,
+    /// Messages that their queues gave up and an operator put back, by queue: with faults and without.
+    pub put_back: (BTreeMap<String, u64>, BTreeMap<String, u64>),
+    /// Those that were given up again.
+    pub dead_letters: (BTreeMap<String, u64>, BTreeMap<String, u64>),
     /// What waits for a person, with the reason for it among the faults.
     pub for_people: Vec<ForAPerson>,
     /// All money, with faults and without.
@@ -83,8 +83,8 @@ impl Outcome {
             seed: run.seed,
             violations: with.report.violations.clone(),
             violations_without: without.report.violations.clone(),
-            dead_letters: with.dead_letters.clone(),
-            dead_letters_without: without.dead_letters.clone(),
+            put_back: (with.put_back.clone(), without.put_back.clone()),
+            dead_letters: (with.dead_letters.clone(), without.dead_letters.clone()),
             for_people: with.report.for_people.clone(),
             totals: (with.report.totals, without.report.totals),
             ..Outcome::default()
@@ -141,8 +141,8 @@ impl Outcome {
         self.violations.is_empty()
             && self.violations_without.is_empty()
             && self.differences.is_empty()
-            && self.dead_letters.is_empty()
-            && self.dead_letters_without.is_empty()
+            && self.dead_letters.0.is_empty()
+            && self.dead_letters.1.is_empty()
     }
 }
 
@@ -220,11 +220,10 @@ impl fmt::Display for Outcome {
             writeln!(f, "  {kind:<36}{count:>6}")?;
         }
         writeln!(f, "combinations of wish and fault: {}", self.combinations.len())?;
-        writeln!(
-            f,
-            "dead letters: {:?}, {:?}",
-            self.dead_letters, self.dead_letters_without
-        )?;
+        let (with, without) = &self.put_back;
+        writeln!(f, "dead letters that were put back: {with:?}, {without:?}")?;
+        let (with, without) = &self.dead_letters;
+        writeln!(f, "dead letters that stayed so: {with:?}, {without:?}")?;
         writeln!(
             f,
             "violations: {}, {}",
