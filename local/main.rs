@@ -3,7 +3,9 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
+use cfmp::purchases::{Run, RunError};
 use cfmp::{Data, Options, Platform, Providers, Source, StartError, cargo_build};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
@@ -57,11 +59,33 @@ enum ProvidersArgument {
     Simulated,
 }
 
+impl From<ProvidersArgument> for Providers {
+    fn from(argument: ProvidersArgument) -> Self {
+        match argument {
+            ProvidersArgument::Sandbox => Self::Sandbox,
+            ProvidersArgument::Simulated => Self::Simulated,
+        }
+    }
+}
+
 /// What else can be done than running it.
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Prints the OpenAPI document, made from the types of the functions' own code.
     Openapi,
+    /// Runs purchases that are decided by a number, with everything going wrong at the payment providers that can, and
+    /// compares their books with those of the same purchases without faults. Fails when anything is not as it should be.
+    Purchases {
+        /// Decides everything; the same number runs the same purchases.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many purchases.
+        #[arg(long, default_value_t = 200)]
+        orders: u32,
+        /// Who plays the payment providers; only simulated ones can go wrong.
+        #[arg(long, value_enum, default_value_t = ProvidersArgument::Simulated)]
+        providers: ProvidersArgument,
+    },
 }
 
 fn main() -> ExitCode {
@@ -74,6 +98,19 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         };
+    }
+    if let Some(Command::Purchases {
+        seed,
+        orders,
+        providers,
+    }) = arguments.command
+    {
+        return purchases(&Run {
+            seed,
+            orders,
+            providers: providers.into(),
+            options: Options::test(),
+        });
     }
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
@@ -104,6 +141,28 @@ fn openapi() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+fn purchases(run: &Run) -> ExitCode {
+    let started = Instant::now();
+    let progress = |what: &str| eprintln!("{:>5} s  {what}", started.elapsed().as_secs());
+    let played = Runtime::new()
+        .map_err(|error| RunError::Start(StartError::Functions(error)))
+        .and_then(|runtime| runtime.block_on(run.play(progress)));
+    match played {
+        Ok(outcome) => {
+            println!("{outcome}took {} s", started.elapsed().as_secs());
+            if outcome.is_clean() {
+                return ExitCode::SUCCESS;
+            }
+        }
+        Err(error) => eprintln!("cfmp: {error}"),
+    }
+    eprintln!(
+        "cfmp: run it again with: cargo run -- purchases --seed {} --orders {}",
+        run.seed, run.orders
+    );
+    ExitCode::FAILURE
+}
+
 async fn run(arguments: Arguments) -> Result<(), StartError> {
     // From here on a signal is an orderly end, also one that arrives during the start.
     let interrupt = signal(SignalKind::interrupt()).map_err(StartError::Functions)?;
@@ -127,10 +186,7 @@ async fn run(arguments: Arguments) -> Result<(), StartError> {
         template,
         functions,
         edge: !arguments.no_edge,
-        providers: match arguments.providers {
-            ProvidersArgument::Sandbox => Providers::Sandbox,
-            ProvidersArgument::Simulated => Providers::Simulated,
-        },
+        providers: arguments.providers.into(),
         alipay_certificates: arguments.alipay_certificates,
         demo: !arguments.no_demo,
         show_logs: true,

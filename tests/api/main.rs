@@ -33,6 +33,7 @@ mod payments;
 mod permissions;
 mod privacy;
 mod products;
+mod providers;
 mod purchase;
 mod push;
 mod races;

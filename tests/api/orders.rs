@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kernel::OrderId;
 use serde_json::{Value, json};
 
 use crate::world::{Product, World, in_world, uuid_text};
@@ -672,4 +673,32 @@ fn an_order_is_cancelled_and_completed_by_every_verb_with_and_without_slash_and_
 async fn stock(world: &World, product: &Product) -> u64 {
     let answer = world.get(&format!("/api/product/{}/", product.id)).expect(200).await;
     answer.json()["stock"].as_u64().unwrap()
+}
+
+/// Its first try had reserved the last pieces when its answer was lost, and the second was told that they were gone.
+#[test]
+fn an_order_that_is_repeated_finds_what_its_first_try_reserved() {
+    in_world(async |world| {
+        let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+        let lamp = seller.puts_up("台灯", "19.90", 1).await;
+        let key = uuid_text();
+        let order = OrderId::derived(&[&buyer.id, &key]);
+        let reservation = json!({"order_uuid": order, "quantity": 1});
+        world
+            .post(&format!("/api/products/{}/reserve-stock/", lamp.id), &reservation)
+            .bearer(&world.service_token("order-service").await)
+            .expect(200)
+            .await;
+
+        let again = buyer
+            .post("/api/orders/", &lamp.order())
+            .header("Idempotency-Key", &key);
+        assert_eq!(again.expect(201).await.data()["order_uuid"], json!(order));
+        // Somebody else's order finds the shelf empty, with a key and without.
+        let other = world.member("别人").await;
+        let late = other.post("/api/orders/", &lamp.order());
+        assert_eq!(late.clone().expect(409).await.kind(), "out-of-stock");
+        let late = late.header("Idempotency-Key", uuid_text());
+        assert_eq!(late.expect(409).await.kind(), "out-of-stock");
+    });
 }

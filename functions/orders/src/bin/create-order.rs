@@ -236,7 +236,7 @@ fn compose(
     let lines = request
         .products
         .iter()
-        .map(|wanted| line(attempt.buyer, request.seller_uuid, wanted, products))
+        .map(|wanted| line(attempt, request.seller_uuid, wanted, products))
         .collect::<Result<Vec<_>, _>>()?;
     let particulars = Particulars {
         shipping_name: request.shipping_name,
@@ -267,22 +267,28 @@ fn compose(
     Ok((order, particulars))
 }
 
-fn line(buyer: BuyerId, seller: SellerId, wanted: &OrderedProduct, products: &[Product]) -> Result<Line, OrderError> {
+fn line(
+    attempt: &Attempt,
+    seller: SellerId,
+    wanted: &OrderedProduct,
+    products: &[Product],
+) -> Result<Line, OrderError> {
     let id = wanted.product_uuid;
     let product = products
         .iter()
         .find(|product| product.product_uuid == id)
         .ok_or(OrderError::NoSuchProduct(id))?;
-    if product.seller_uuid.uuid() == buyer.uuid() {
+    if product.seller_uuid.uuid() == attempt.buyer.uuid() {
         return Err(OrderError::OwnProduct(id));
     }
     if product.seller_uuid != seller {
         return Err(OrderError::SeveralSellers);
     }
-    if product.is_sold_out() {
+    // An earlier try of the same request may hold the last pieces: only a reservation tells.
+    if product.is_sold_out() && !attempt.repeatable {
         return Err(OrderError::OutOfStock(id));
     }
-    if !product.is_on_sale() {
+    if !product.is_on_sale() && !product.is_sold_out() {
         return Err(OrderError::NotOnSale(id));
     }
     if product.price != wanted.price {
