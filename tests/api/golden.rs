@@ -109,7 +109,8 @@ impl<'a> Recorder<'a> {
                     "request_id" => (name, json!("<request id>")),
                     "captcha" => (name, json!("<captcha>")),
                     "kid" | "x" => (name, json!("<key>")),
-                    "exp" | "wait_time" | "payable_until" => (name, json!("<number>")),
+                    // An edition is in effect within ten seconds; which one it is depends on how long all before took.
+                    "exp" | "wait_time" | "payable_until" | "policy_edition" => (name, json!("<number>")),
                     _ => (name, self.stable(member)),
                 })
                 .collect::<Map<_, _>>()
