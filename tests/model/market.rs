@@ -48,6 +48,8 @@ pub(crate) struct Bounds {
     pub(crate) pieces: u32,
     /// How often each buyer sends his order, under one `Idempotency-Key`.
     pub(crate) tries: u8,
+    /// Whether create-order can die on the way, or take back what it reserved.
+    pub(crate) dying: bool,
     /// Attempts to pay each order.
     pub(crate) attempts: usize,
     /// Whether each message may come twice.
@@ -85,7 +87,9 @@ pub(crate) enum Turn {
     Die,
     /// release-reservations.
     EndLease,
+    /// cancel-order, by the buyer or, of a paid order, by the seller.
     Cancel(CancelledBy),
+    /// complete-order.
     Complete,
     /// refund-order: these fen, or all that is left.
     AskBack(Option<i64>),
@@ -228,7 +232,6 @@ impl Market {
     fn inevitable(&self, world: &World, steps: &mut Vec<Step>) {
         if !self.is_over(world) {
             steps.push(Step::TimePasses);
-            // Before the last moment that is enough to say that there is no rest; but it all can happen, too.
         }
         for (buyer, purchase) in world.purchases.iter().enumerate() {
             let mut turn = |turn| steps.push(Step::Of(buyer, turn));
@@ -288,18 +291,14 @@ impl Market {
                         turn(Turn::Place);
                     }
                 }
-                Placing::Reserving => {
-                    turn(Turn::Reserve);
+                Placing::Reserving | Placing::Straying => turn(Turn::Reserve),
+                Placing::Holding => turn(Turn::Store),
+            }
+            if self.bounds.dying {
+                if matches!(purchase.placing, Placing::Reserving | Placing::Holding) {
                     turn(Turn::TakeBack);
-                    turn(Turn::Die);
                 }
-                Placing::Straying => {
-                    turn(Turn::Reserve);
-                    turn(Turn::Die);
-                }
-                Placing::Holding => {
-                    turn(Turn::Store);
-                    turn(Turn::TakeBack);
+                if purchase.placing.is_under_way() {
                     turn(Turn::Die);
                 }
             }
@@ -308,6 +307,7 @@ impl Market {
                 turn(Turn::Cancel(CancelledBy::Buyer));
             }
             if order.status() == OrderStatus::Paid {
+                turn(Turn::Cancel(CancelledBy::Seller));
                 turn(Turn::Complete);
                 if self.bounds.asking_back && !purchase.asked_back {
                     turn(Turn::AskBack(Some(1)));
@@ -876,10 +876,7 @@ impl Model for Market {
                 next.moment += 1;
                 if self.now(&next).since(self.now(world)) > SHORT {
                     for purchase in &mut next.purchases {
-                        if matches!(
-                            purchase.placing,
-                            Placing::Reserving | Placing::Straying | Placing::Holding
-                        ) {
+                        if purchase.placing.is_under_way() {
                             Arc::make_mut(purchase).placing = Placing::Over;
                         }
                     }
@@ -895,6 +892,8 @@ impl Model for Market {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::all()
+        let mut properties = properties::all();
+        properties.extend(properties::within(&self.bounds));
+        properties
     }
 }

@@ -9,7 +9,7 @@ use payments::refund::{RefundDecision, RefundStatus};
 use payments::status::Status as PaymentStatus;
 use stateright::Property;
 
-use crate::market::{Market, START, as_asked, observation, otherwise};
+use crate::market::{Bounds, Market, START, as_asked, observation, otherwise};
 use crate::world::{Attempt, Delivery, Letter, Purchase, There, Trade, World};
 
 pub(crate) const PIECES_ADD_UP: &str = "pieces on the shelf and pieces that orders hold add up to what was put up";
@@ -196,6 +196,74 @@ pub(crate) fn all() -> Vec<Property<Market>> {
             })
         }),
     ]
+}
+
+/// What must be possible within `bounds`: a world in which nothing happens would keep all rules.
+pub(crate) fn within(bounds: &Bounds) -> Vec<Property<Market>> {
+    let mut possible = vec![Property::sometimes(
+        "an order can be called off",
+        |_: &Market, world: &World| {
+            any(world, |purchase| {
+                purchase.order.as_ref().map(Order::status) == Some(OrderStatus::Cancelled) && !purchase.holds_pieces()
+            })
+        },
+    )];
+    if bounds.buyers > 1 {
+        possible.push(Property::sometimes(
+            "what one order gave back can be held by another",
+            |_, world| {
+                any(world, |purchase| {
+                    purchase.order.as_ref().map(Order::status) == Some(OrderStatus::Cancelled)
+                }) && any(world, |purchase| purchase.order.is_some() && purchase.holds_pieces())
+            },
+        ));
+    }
+    if bounds.attempts > 0 {
+        possible.push(Property::sometimes("money can be released", |market, world| {
+            market.is_at_rest(world)
+                && any(world, |purchase| {
+                    purchase.order.as_ref().map(Order::status) == Some(OrderStatus::Completed)
+                })
+        }));
+        possible.push(Property::sometimes(
+            "money can come late and go back",
+            |market, world| {
+                market.is_at_rest(world)
+                    && any(world, |purchase| {
+                        purchase.attempts.iter().any(|Attempt { payment, .. }| {
+                            payment.status() == PaymentStatus::LatePaid
+                                && payment.ledger.refunded() == Ok(payment.amount)
+                        })
+                    })
+            },
+        ));
+    }
+    if bounds.attempts > 1 {
+        possible.push(Property::sometimes("both attempts can be paid", |_, world| {
+            any(world, |purchase| {
+                purchase
+                    .attempts
+                    .iter()
+                    .filter(|attempt| attempt.trade == Trade::Paid)
+                    .count()
+                    > 1
+            })
+        }));
+    }
+    if bounds.hard_refunds {
+        possible.push(Property::sometimes("money can be left to a person", |market, world| {
+            market.is_at_rest(world)
+                && any(world, |purchase| {
+                    let mut payments = purchase.attempts.iter().map(|attempt| &attempt.payment);
+                    payments.any(|payment| !with_a_person(purchase, payment).is_zero())
+                })
+        }));
+    }
+    possible
+}
+
+fn any(world: &World, condition: impl Fn(&Purchase) -> bool) -> bool {
+    world.purchases.iter().any(|purchase| condition(purchase))
 }
 
 fn each(world: &World, condition: impl Fn(&Purchase) -> bool) -> bool {

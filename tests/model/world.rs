@@ -58,6 +58,12 @@ pub(crate) enum Placing {
     Over,
 }
 
+impl Placing {
+    pub(crate) fn is_under_way(self) -> bool {
+        matches!(self, Self::Reserving | Self::Straying | Self::Holding)
+    }
+}
+
 /// One buyer's way with the product, in all services.
 #[derive(Debug, Clone)]
 pub(crate) struct Purchase {
