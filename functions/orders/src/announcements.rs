@@ -31,14 +31,12 @@ pub fn of(change: &Change<OrderRecord>) -> Result<Vec<Announcement>, EventError>
         announcements.push(announce(ORDER_EVENTS, &order, event)?);
     }
     for refund in new_refunds(before.as_ref(), &order) {
-        let request = RefundMessage::RefundRequested {
-            refund_uuid: refund.refund_uuid,
-            payment_uuid: refund.payment_uuid,
-            order_uuid: order.id,
-            amount: refund.amount,
-            reason: refund.reason,
-        };
-        let envelope = Envelope::new(refund.refund_uuid.uuid(), "", order.updated_at, request);
+        let envelope = Envelope::new(
+            refund.refund_uuid.uuid(),
+            "",
+            order.updated_at,
+            requested(&order, refund),
+        );
         announcements.push(Announcement::on(REFUNDS, &envelope)?);
     }
     Ok(announcements)
@@ -52,7 +50,9 @@ fn announce(topic: &'static str, order: &Order, event: impl Event) -> Result<Ann
     )
 }
 
-fn order_events(before: Option<&Order>, order: &Order) -> Vec<OrderEvent> {
+/// What the topic of orders hears when `before` becomes `order`.
+#[must_use]
+pub fn order_events(before: Option<&Order>, order: &Order) -> Vec<OrderEvent> {
     let mut events = Vec::new();
     let summary = || order.summary();
     let moved = before.map(Order::status) != Some(order.status());
@@ -115,6 +115,24 @@ fn order_events(before: Option<&Order>, order: &Order) -> Vec<OrderEvent> {
         }
     }
     events
+}
+
+/// The refunds that are asked for when `before` becomes `order`.
+#[must_use]
+pub fn refund_requests(before: Option<&Order>, order: &Order) -> Vec<RefundMessage> {
+    new_refunds(before, order)
+        .map(|refund| requested(order, refund))
+        .collect()
+}
+
+fn requested(order: &Order, refund: &Refund) -> RefundMessage {
+    RefundMessage::RefundRequested {
+        refund_uuid: refund.refund_uuid,
+        payment_uuid: refund.payment_uuid,
+        order_uuid: order.id,
+        amount: refund.amount,
+        reason: refund.reason,
+    }
 }
 
 fn is_reminded(order: &Order) -> bool {

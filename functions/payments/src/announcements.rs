@@ -43,66 +43,80 @@ pub fn of(change: &Change<StreamRecord>) -> Result<Vec<Announcement>, EventError
     }
 }
 
+/// What a change of a payment or a refund amounts to, and so on which topic it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum News {
+    /// On the topic of payment events.
+    Payment(PaymentEvent),
+    /// On the topic of refunds.
+    Refund(RefundMessage),
+}
+
 fn of_payment(before: Option<Status>, payment: &Payment) -> Result<Vec<Announcement>, EventError> {
-    if before == Some(payment.status()) {
-        return Ok(Vec::new());
-    }
-    let (id, order_uuid, user_uuid, amount) = (payment.id, payment.order, payment.user, payment.amount);
-    let announcement = match &payment.state {
-        State::Created | State::Pending { .. } | State::Closed { .. } | State::Expired { .. } => {
-            return Ok(Vec::new());
-        }
-        State::Paid { receipt } => {
-            let event = PaymentEvent::PaymentSucceeded {
-                payment_uuid: id,
-                order_uuid,
-                user_uuid,
-                amount,
-                method: payment.method,
-                paid_at: receipt.paid_at,
-            };
-            announce(PAYMENT_EVENTS, id.uuid(), payment.updated_at, event)?
-        }
-        State::Failed => {
-            let event = PaymentEvent::PaymentFailed {
-                payment_uuid: id,
-                order_uuid,
-                user_uuid,
-                amount,
-            };
-            announce(PAYMENT_EVENTS, id.uuid(), payment.updated_at, event)?
-        }
-        State::Mismatch { .. } => {
-            let event = PaymentEvent::PaymentMismatched {
-                payment_uuid: id,
-                order_uuid,
-                user_uuid,
-            };
-            announce(PAYMENT_EVENTS, id.uuid(), payment.updated_at, event)?
-        }
-        State::LatePaid { .. } => {
-            let refund_uuid = full_refund_id(id);
-            let event = RefundMessage::RefundRequested {
-                refund_uuid,
-                payment_uuid: id,
-                order_uuid,
-                amount,
-                reason: RefundReason::PaidAfterClosing,
-            };
-            announce(REFUNDS, refund_uuid.uuid(), payment.updated_at, event)?
-        }
+    let at = payment.updated_at;
+    let announcement = match payment_news(before, payment) {
+        None => return Ok(Vec::new()),
+        Some(News::Payment(event)) => announce(PAYMENT_EVENTS, payment.id.uuid(), at, event)?,
+        Some(News::Refund(event)) => announce(REFUNDS, full_refund_id(payment.id).uuid(), at, event)?,
     };
     Ok(vec![announcement])
 }
 
+/// What others hear when a payment that had the status `before` becomes `payment`.
+#[must_use]
+pub fn payment_news(before: Option<Status>, payment: &Payment) -> Option<News> {
+    if before == Some(payment.status()) {
+        return None;
+    }
+    let (payment_uuid, order_uuid, user_uuid, amount) = (payment.id, payment.order, payment.user, payment.amount);
+    match &payment.state {
+        State::Created | State::Pending { .. } | State::Closed { .. } | State::Expired { .. } => None,
+        State::Paid { receipt } => Some(News::Payment(PaymentEvent::PaymentSucceeded {
+            payment_uuid,
+            order_uuid,
+            user_uuid,
+            amount,
+            method: payment.method,
+            paid_at: receipt.paid_at,
+        })),
+        State::Failed => Some(News::Payment(PaymentEvent::PaymentFailed {
+            payment_uuid,
+            order_uuid,
+            user_uuid,
+            amount,
+        })),
+        State::Mismatch { .. } => Some(News::Payment(PaymentEvent::PaymentMismatched {
+            payment_uuid,
+            order_uuid,
+            user_uuid,
+        })),
+        State::LatePaid { .. } => Some(News::Refund(RefundMessage::RefundRequested {
+            refund_uuid: full_refund_id(payment_uuid),
+            payment_uuid,
+            order_uuid,
+            amount,
+            reason: RefundReason::PaidAfterClosing,
+        })),
+    }
+}
+
 fn of_refund(before: Option<RefundStatus>, refund: &Refund) -> Result<Vec<Announcement>, EventError> {
+    refund_news(before, refund)
+        .map(|event| announce(REFUNDS, refund.id.uuid(), refund.updated_at, event))
+        .into_iter()
+        .collect()
+}
+
+/// What others hear when a refund that had the status `before` becomes `refund`.
+#[must_use]
+pub fn refund_news(before: Option<RefundStatus>, refund: &Refund) -> Option<RefundMessage> {
     let succeeded = match refund.status {
-        status if before == Some(status) => return Ok(Vec::new()),
-        RefundStatus::Requested | RefundStatus::Processing => return Ok(Vec::new()),
+        status if before == Some(status) => return None,
+        RefundStatus::Requested | RefundStatus::Processing => return None,
         RefundStatus::Succeeded => true,
         RefundStatus::NeedsHuman => false,
     };
-    let event = RefundMessage::RefundSettled {
+    Some(RefundMessage::RefundSettled {
         refund_uuid: refund.id,
         payment_uuid: refund.payment,
         order_uuid: refund.order,
@@ -110,8 +124,7 @@ fn of_refund(before: Option<RefundStatus>, refund: &Refund) -> Result<Vec<Announ
         amount: refund.amount,
         reason: refund.reason,
         succeeded,
-    };
-    Ok(vec![announce(REFUNDS, refund.id.uuid(), refund.updated_at, event)?])
+    })
 }
 
 /// Each of these happens to its subject once, so the subject and the kind of event identify it.

@@ -14,6 +14,9 @@ use crate::product::{Listing, Product};
 /// How long a reservation stands before OrderService is asked whether the order came to be: many times what placing an
 /// order takes at most, and short enough that goods do not vanish for half a day.
 pub const LEASE: Duration = Duration::from_secs(15 * 60);
+/// A lease that ends sooner is renewed when its order reserves again: the one who asks is still placing that order, and its
+/// pieces must not go back on the shelf between this answer and the order. Many times what placing it takes at most.
+pub const RENEWED_BEFORE: Duration = Duration::from_secs(5 * 60);
 
 /// An order's wish for pieces of a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +70,8 @@ pub enum Reserving {
     Take(Reservation),
     /// They were taken by an earlier call.
     Taken(Reservation),
+    /// So they were, but the lease is about to end: keep this reservation instead.
+    Renew(Reservation),
 }
 
 /// What a restore amounts to.
@@ -93,7 +98,13 @@ pub fn reserve(
 ) -> Result<Reserving, ProductError> {
     if let Some(known) = known {
         return match known.state {
-            State::Reserved { .. } if known.claim.quantity == claim.quantity => Ok(Reserving::Taken(known)),
+            State::Reserved { due_at } if known.claim.quantity == claim.quantity => Ok(match due_at {
+                Some(due_at) if due_at < now.plus(RENEWED_BEFORE) => {
+                    let due_at = Some(now.plus(LEASE));
+                    Reserving::Renew(known.changed(State::Reserved { due_at }))
+                }
+                _ => Reserving::Taken(known),
+            }),
             State::Reserved { .. } => Err(ProductError::ReservationDiffers {
                 reserved: known.claim.quantity,
             }),
@@ -303,6 +314,7 @@ mod tests {
         let name = |outcome: Result<Reserving, ProductError>| match outcome {
             Ok(Reserving::Take(_)) => "take",
             Ok(Reserving::Taken(_)) => "taken",
+            Ok(Reserving::Renew(_)) => "renewed",
             Err(error) => http_function::Problem::from(error).kind(),
         };
         for (state, (same, differing, back)) in states.into_iter().zip(expected) {
@@ -319,6 +331,26 @@ mod tests {
             };
             assert_eq!(restored, back, "{state:?}");
         }
+    }
+
+    #[test]
+    fn a_lease_that_is_about_to_end_is_renewed_by_a_repeated_reserve() {
+        let product = lamp(0);
+        let wish = claim(&product, 2);
+        let due_in = |span| reservation(wish, State::Reserved { due_at: Some(NOW.plus(span)) });
+        let early = due_in(RENEWED_BEFORE);
+        assert_eq!(reserve(&product, Some(early), wish, NOW).unwrap(), Reserving::Taken(early));
+        // Also one that is overdue: the sweep that would end it has not come to it.
+        for span in [Duration::ZERO, RENEWED_BEFORE - Duration::from_millis(1)] {
+            let Reserving::Renew(renewed) = reserve(&product, Some(due_in(span)), wish, NOW).unwrap() else {
+                panic!("{span:?}");
+            };
+            assert_eq!((renewed.claim, renewed.version), (wish, 5), "nothing is taken again");
+            let later = NOW.plus(LEASE).minus(Duration::from_millis(1));
+            assert_eq!(renewed.lease_ended(OrderStanding::Unknown, later), Release::Nothing);
+        }
+        let kept = reservation(wish, State::Reserved { due_at: None });
+        assert_eq!(reserve(&product, Some(kept), wish, NOW).unwrap(), Reserving::Taken(kept));
     }
 
     #[test]

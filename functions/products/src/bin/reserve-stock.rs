@@ -50,7 +50,14 @@ async fn reserve_stock(stockroom: Arc<Stockroom>, call: Call) -> Result<Reply, P
         let reservation = match stock::reserve(&shelf, known, claim, call.now())? {
             Reserving::Taken(known) => known,
             // Only a look at what is left, as above, says whether it is sold out; a lost turn alone does not.
-            Reserving::Take(_) if attempts == ATTEMPTS => return Err(ProductError::Contended),
+            Reserving::Take(_) | Reserving::Renew(_) if attempts == ATTEMPTS => return Err(ProductError::Contended),
+            Reserving::Renew(next) => {
+                attempts += 1;
+                match stockroom.keep(&next).await? {
+                    Turn::Won => next,
+                    Turn::Lost => continue,
+                }
+            }
             Reserving::Take(new) => {
                 attempts += 1;
                 match stockroom.take(&new, &shelf).await? {
