@@ -193,6 +193,7 @@ pub struct Platform {
     clock: PlatformClock,
     recording: Recording,
     logs: Logs,
+    faults: Faults,
     functions: Functions,
     aws: AwsEndpoint,
     work: Work,
@@ -301,7 +302,7 @@ impl Platform {
                 &template,
                 options.edge,
                 functions.clone(),
-                (clock.clone(), recording.clone(), faults),
+                (clock.clone(), recording.clone(), faults.clone()),
             ),
             invoke_api: InvokeApi {
                 functions: functions.clone(),
@@ -313,6 +314,7 @@ impl Platform {
                 clock: clock.clone(),
                 recording: recording.clone(),
                 logs: logs.clone(),
+                faults: faults.clone(),
                 functions: functions.clone(),
                 aws: aws.clone(),
                 work: work.clone(),
@@ -331,6 +333,7 @@ impl Platform {
             clock,
             recording,
             logs,
+            faults,
             functions,
             aws,
             work,
@@ -404,6 +407,12 @@ impl Platform {
     #[must_use]
     pub fn logs(&self) -> &Logs {
         &self.logs
+    }
+
+    /// What goes wrong on purpose.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// The functions.
