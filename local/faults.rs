@@ -162,7 +162,7 @@ impl Fault {
     #[must_use]
     pub fn of(site: &Site) -> &'static [Fault] {
         match site.kind {
-            Kind::Call if site.is_read() => &[Fault::KillBefore, Fault::Fail],
+            Kind::Call if site.is_read() => &[Fault::Fail],
             Kind::Call => &[
                 Fault::KillBefore,
                 Fault::KillAfter,

@@ -4,6 +4,7 @@
 //! [`Options::test`] starts a system of its own on a free port; several run side by side.
 
 pub mod aws;
+pub mod books;
 pub mod cargo_build;
 pub mod clock;
 mod demo;
@@ -14,6 +15,7 @@ mod invoke_api;
 mod local_api;
 pub mod logs;
 pub mod openapi;
+pub mod proof;
 pub mod recording;
 mod runtime_api;
 mod server;

@@ -4,6 +4,8 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use cfmp::faults::{Fault, Point};
+use cfmp::proof::{self, Flow, Plan, Progress, Trial};
 use cfmp::{Data, Options, Platform, Providers, Source, StartError, cargo_build};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
@@ -62,23 +64,69 @@ enum ProvidersArgument {
 enum Command {
     /// Prints the OpenAPI document, made from the types of the functions' own code.
     Openapi,
+    /// Crashes everywhere, and proves that nothing is lost. Ends with a failure where something is.
+    Proof(ProofArguments),
+}
+
+/// What is proved.
+#[derive(Debug, clap::Args)]
+struct ProofArguments {
+    /// One flow only.
+    #[arg(long, value_enum)]
+    flow: Option<Flow>,
+    /// One point only, as it is printed.
+    #[arg(long, requires = "flow")]
+    point: Option<Point>,
+    /// One fault only.
+    #[arg(long, value_enum)]
+    fault: Option<Fault>,
+    /// Decides the order of the runs, and which ones a short proof has.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A sample instead of everything.
+    #[arg(long)]
+    short: bool,
+    /// Markets at the same time; what hangs in one does not hold up the others.
+    #[arg(long, default_value_t = 4)]
+    markets: usize,
+    /// Prints the points and tries nothing.
+    #[arg(long)]
+    points: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Command::Openapi) = arguments.command {
-        return match openapi() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("cfmp: {error}");
-                ExitCode::FAILURE
-            }
-        };
+    match arguments.command {
+        Some(Command::Openapi) => ended_with(openapi()),
+        Some(Command::Proof(wanted)) => {
+            log();
+            ended_with(prove(wanted))
+        }
+        None => {
+            log();
+            serve(arguments)
+        }
     }
+}
+
+fn ended_with(outcome: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cfmp: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log() {
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,dynoxide=error")))
         .init();
+}
+
+fn serve(arguments: Arguments) -> ExitCode {
     let outcome = match Runtime::new() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(arguments));
@@ -94,6 +142,46 @@ fn main() -> ExitCode {
             eprintln!("cfmp: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn prove(wanted: ProofArguments) -> Result<(), Box<dyn std::error::Error>> {
+    let plan = Plan {
+        flow: wanted.flow,
+        point: wanted.point,
+        fault: wanted.fault,
+        seed: wanted.seed,
+        short: wanted.short,
+        markets: wanted.markets,
+        points_only: wanted.points,
+    };
+    let outcome = Runtime::new()?.block_on(proof::run(&plan, |progress| match progress {
+        Progress::Discovered(flow, points) if plan.points_only => {
+            for point in points {
+                println!("{flow}: {point}");
+            }
+        }
+        Progress::Discovered(flow, points) => eprintln!("{flow}: {} points", points.len()),
+        Progress::Tried(shown, done, of) => {
+            let Trial { flow, point, fault } = &shown.trial;
+            let verdict = match (shown.found.as_slice(), shown.reached) {
+                ([], true) => "well",
+                ([], false) => "well, but the point was not reached",
+                (_, _) => "FAILED",
+            };
+            eprintln!("{done}/{of} {flow}: {point}, {fault}: {verdict}");
+            for found in &shown.found {
+                eprintln!("    {found}");
+            }
+        }
+    }))?;
+    if plan.points_only {
+        return Ok(());
+    }
+    println!("{outcome}");
+    match outcome.failures().count() {
+        0 => Ok(()),
+        failures => Err(format!("{failures} runs failed").into()),
     }
 }
 
