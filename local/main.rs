@@ -154,6 +154,7 @@ fn prove(wanted: ProofArguments) -> Result<(), Box<dyn std::error::Error>> {
         short: wanted.short,
         markets: wanted.markets,
         points_only: wanted.points,
+        template: None,
     };
     let outcome = Runtime::new()?.block_on(proof::run(&plan, |progress| match progress {
         Progress::Discovered(flow, points) if plan.points_only => {

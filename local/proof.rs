@@ -8,6 +8,7 @@ mod market;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Write as _};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub struct Plan {
     pub markets: usize,
     /// Finds the points and tries nothing.
     pub points_only: bool,
+    /// Another template than the workspace's.
+    pub template: Option<PathBuf>,
 }
 
 /// Why nothing could be proved.
@@ -186,25 +189,31 @@ pub enum Progress<'a> {
 pub async fn run(plan: &Plan, tell: impl Fn(Progress<'_>)) -> Result<Outcome, ProofError> {
     let built = tokio::task::spawn_blocking(|| cargo_build::build(root(), false)).await;
     let functions = Source::Built(built.unwrap_or(Err(BuildError::Failed))?);
+    let template = plan.template.clone().unwrap_or_else(|| root().join("template.yaml"));
+    let open = || Market::open(functions.clone(), template.clone());
     let flows = Flow::ALL
         .into_iter()
         .filter(|flow| plan.flow.is_none_or(|only| only == *flow));
 
     let mut outcome = Outcome::default();
-    let mut trials = Vec::new();
-    let mut market = Market::open(functions.clone()).await?;
-    for flow in flows {
-        let points = match &plan.point {
-            Some(point) => vec![point.clone()],
-            None => discover(&mut market, flow).await?,
-        };
-        tell(Progress::Discovered(flow, &points));
-        if !plan.points_only {
-            trials.extend(choose(plan, flow, &points));
+    match (&plan.point, plan.flow) {
+        (Some(point), Some(flow)) => {
+            outcome.points.insert(flow, vec![point.clone()]);
         }
-        outcome.points.insert(flow, points);
+        _ => {
+            let mut market = open().await?;
+            let discovered = discover(&mut market, flows.collect(), plan.short, &tell).await;
+            market.platform.stop().await;
+            outcome.points = discovered?;
+        }
     }
-    market.platform.stop().await;
+    if plan.points_only {
+        return Ok(outcome);
+    }
+    let mut trials = Vec::new();
+    for (flow, points) in &outcome.points {
+        trials.extend(choose(plan, *flow, points));
+    }
     trials.sort_by_key(|trial| shuffled(plan.seed, trial));
 
     let of = trials.len();
@@ -212,19 +221,19 @@ pub async fn run(plan: &Plan, tell: impl Fn(Progress<'_>)) -> Result<Outcome, Pr
     let shown = Mutex::new(Vec::with_capacity(of));
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let work = || async {
-        let mut market: Option<(Market, usize)> = None;
+        let mut kept: Option<(Market, usize)> = None;
         while let Some(company) = next() {
-            let (mut open, rounds) = match market.take() {
+            let (mut market, rounds) = match kept.take() {
                 Some(open) => open,
-                None => (Market::open(functions.clone()).await?, 0),
+                None => (open().await?, 0),
             };
-            let seen = attempt(&mut open, &company).await?;
+            let seen = attempt(&mut market, &company).await?;
             // What went wrong once stays in the books, and a later run is not to be blamed for it.
             let failed = seen.iter().any(|seen| !seen.found.is_empty());
             if !failed && rounds + 1 < ROUNDS_PER_MARKET {
-                market = Some((open, rounds + 1));
+                kept = Some((market, rounds + 1));
             } else {
-                open.platform.stop().await;
+                market.platform.stop().await;
             }
             if failed && company.len() > 1 {
                 // Each alone, to see which one it was, and that it can be repeated.
@@ -238,7 +247,7 @@ pub async fn run(plan: &Plan, tell: impl Fn(Progress<'_>)) -> Result<Outcome, Pr
                 shown.push(seen);
             }
         }
-        if let Some((market, _)) = market {
+        if let Some((market, _)) = kept {
             market.platform.stop().await;
         }
         Ok::<_, ProofError>(())
@@ -265,17 +274,42 @@ fn in_company(trials: Vec<Trial>) -> VecDeque<Vec<Trial>> {
     companies.chain(alone.into_iter().map(|trial| vec![trial])).collect()
 }
 
-/// The points of a flow. It is gone through twice: what functions fetch once and keep is no point of every run.
-async fn discover(market: &mut Market, flow: Flow) -> Result<Vec<Point>, ProofError> {
-    let mut points = Vec::new();
-    for _ in 0..2 {
-        let mut run = go_through(market, flow, None).await?;
-        live_on(market, std::slice::from_mut(&mut run)).await?;
-        if !run.found.is_empty() {
-            let found = run.found;
-            return Err(ProofError::Undisturbed { flow, found });
+/// The points of the flows. In a full proof each is gone through twice, a week apart: what functions fetch once and keep for
+/// ever is no point of every run, what they fetch anew is.
+async fn discover(
+    market: &mut Market,
+    flows: Vec<Flow>,
+    short: bool,
+    tell: &impl Fn(Progress<'_>),
+) -> Result<BTreeMap<Flow, Vec<Point>>, ProofError> {
+    let mut points = BTreeMap::new();
+    let mut undisturbed = async |market: &mut Market, flows: &[Flow]| {
+        let mut runs = Vec::new();
+        for flow in flows {
+            runs.push(go_through(market, *flow, None).await?);
         }
-        points = run.points;
+        live_on(market, &mut runs).await?;
+        for run in runs {
+            let Run { flow, found, .. } = run;
+            if !found.is_empty() {
+                return Err(ProofError::Undisturbed { flow, found });
+            }
+            points.insert(flow, run.points);
+        }
+        Ok(())
+    };
+    if short {
+        let (last, mut first): (Vec<Flow>, Vec<Flow>) = flows.iter().partition(|flow| **flow == Flow::Expire);
+        first.extend(last);
+        undisturbed(market, &first).await?;
+    } else {
+        for flow in &flows {
+            undisturbed(market, &[*flow]).await?;
+            undisturbed(market, &[*flow]).await?;
+        }
+    }
+    for (flow, points) in &points {
+        tell(Progress::Discovered(*flow, points));
     }
     Ok(points)
 }

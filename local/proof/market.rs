@@ -1,6 +1,7 @@
 //! The market in which flows run: a platform of its own, a seller and a buyer, and a client that behaves as real ones do.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::aws::deliveries::Pending;
-use crate::{Data, Options, Platform, Providers, Source, StartError, root};
+use crate::{Data, Options, Platform, Providers, Source, StartError};
 
 /// Everyone's password.
 const PASSWORD: &str = "cfmp-proof-1";
@@ -153,11 +154,11 @@ pub(super) struct Market {
 
 impl Market {
     /// Opens a market of its own.
-    pub(super) async fn open(functions: Source) -> Result<Market, MarketError> {
+    pub(super) async fn open(functions: Source, template: PathBuf) -> Result<Market, MarketError> {
         let platform = Platform::start(Options {
             port: 0,
             data: Data::Memory,
-            template: root().join("template.yaml"),
+            template,
             functions,
             edge: true,
             providers: Providers::Sandbox,
