@@ -299,8 +299,8 @@ async fn discover(
         Ok(())
     };
     if short {
-        let (last, mut first): (Vec<Flow>, Vec<Flow>) = flows.iter().partition(|flow| **flow == Flow::Expire);
-        first.extend(last);
+        let (mut first, others): (Vec<Flow>, Vec<Flow>) = flows.iter().partition(|flow| **flow == Flow::Expire);
+        first.extend(others);
         undisturbed(market, &first).await?;
     } else {
         for flow in &flows {

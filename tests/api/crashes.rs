@@ -1,5 +1,7 @@
 //! Everything that can go wrong, goes wrong: a sample of what `cargo run -- proof` tries in full.
 
+use std::time::Duration;
+
 use cfmp::faults::{Fault, Kind};
 use cfmp::proof::{self, Flow, Plan, ProofError};
 use serde_json::json;
@@ -22,7 +24,9 @@ async fn nothing_is_lost_wherever_something_breaks() {
         markets: 3,
         ..Plan::default()
     };
-    let outcome = proof::run(&plan, |_| {}).await.unwrap_or_else(|error| panic!("{error}"));
+    let outcome = proof::run(&plan, |_| {})
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(outcome.failures().count(), 0, "{outcome}");
     assert_eq!(outcome.points.len(), Flow::ALL.len());
     for (flow, points) in &outcome.points {
@@ -67,6 +71,37 @@ async fn a_system_that_loses_something_does_not_pass() {
     }
 }
 
+/// The mail was sent, and the connection broke before SES could say so.
+#[test]
+fn a_mail_whose_confirmation_was_lost_is_not_sent_again() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+        let lamp = seller.puts_up("台灯", "19.90", 1).await;
+        let order = buyer.orders(&lamp).await;
+        world.settle().await;
+        let mails = || {
+            let mails = platform.aws().mails().unwrap();
+            mails.iter().filter(|mail| mail.to.contains(&seller.email)).count()
+        };
+        let before = mails();
+        let point = "MailPeopleFunction call ses:SendEmail market.example.edu #1";
+        platform.faults().set(point.parse().unwrap(), Fault::LoseAnswer);
+        buyer.pays(&order).await;
+        world.until("the mail was sent", async || mails() > before).await;
+        // Whatever was not finished comes again.
+        world.advance(Duration::from_secs(65)).await;
+        world.settle().await;
+        assert_eq!(mails(), before + 1);
+        assert_eq!(platform.faults().switches()[0].struck, 1);
+        let said = platform.logs().of(Some("MailPeopleFunction"));
+        assert!(
+            said.iter().any(|line| line.text.contains("it is not sent again")),
+            "a person is told"
+        );
+    });
+}
+
 #[test]
 fn a_fault_is_set_over_http_and_strikes_once() {
     in_world(async |world| {
@@ -87,13 +122,18 @@ fn a_fault_is_set_over_http_and_strikes_once() {
 
         // The order is stored and its function is dead; the buyer asks again and is told of it.
         world.expect_failures(1);
-        let order = buyer.post("/api/orders/", &lamp.order()).header("idempotency-key", uuid_text());
+        let order = buyer
+            .post("/api/orders/", &lamp.order())
+            .header("idempotency-key", uuid_text());
         order.clone().expect(500).await;
         let placed = order.expect(201).await.data();
         assert_eq!(buyer.order(&placed).await["status"], 0);
 
         let seen = world.get("/_local/faults").expect(200).await.json();
-        assert_eq!(seen["faults"], json!([{"point": point, "fault": "kill-after", "struck": 1}]));
+        assert_eq!(
+            seen["faults"],
+            json!([{"point": point, "fault": "kill-after", "struck": 1}])
+        );
         assert!(seen["points"].as_array().unwrap().contains(&json!(point)), "{seen}");
         world.ask("DELETE", "/_local/faults").expect(200).await;
         assert!(platform.faults().points().is_empty());
