@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use cfmp::faults::{Fault, Point};
 use cfmp::proof::{self, Flow, Plan, Progress, Trial};
@@ -89,6 +90,9 @@ struct ProofArguments {
     /// Markets at the same time; what hangs in one does not hold up the others.
     #[arg(long, default_value_t = 4)]
     markets: usize,
+    /// Begins no new run after so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
     /// Prints the points and tries nothing.
     #[arg(long)]
     points: bool,
@@ -154,6 +158,9 @@ fn prove(wanted: ProofArguments) -> Result<(), Box<dyn std::error::Error>> {
         short: wanted.short,
         markets: wanted.markets,
         points_only: wanted.points,
+        limit: wanted
+            .minutes
+            .map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
         template: None,
     };
     let outcome = Runtime::new()?.block_on(proof::run(&plan, |progress| match progress {

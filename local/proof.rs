@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 
@@ -60,6 +60,8 @@ pub struct Plan {
     pub markets: usize,
     /// Finds the points and tries nothing.
     pub points_only: bool,
+    /// No new run begins after so long.
+    pub limit: Option<Duration>,
     /// Another template than the workspace's.
     pub template: Option<PathBuf>,
 }
@@ -124,8 +126,10 @@ pub struct Shown {
 pub struct Outcome {
     /// Points of each flow.
     pub points: BTreeMap<Flow, Vec<Point>>,
-    /// Every trial.
+    /// Every trial that there was time for.
     pub shown: Vec<Shown>,
+    /// How many there were to be.
+    pub planned: usize,
 }
 
 impl Outcome {
@@ -163,6 +167,9 @@ impl fmt::Display for Outcome {
         }
         let [points, runs, missed, failures] = all;
         writeln!(f, "| all | {points} | | {runs} | {missed} | {failures} |")?;
+        if runs < self.planned {
+            writeln!(f, "\n{runs} of {} runs, for want of time.", self.planned)?;
+        }
         for shown in self.failures() {
             writeln!(f, "\nfailed: {}", shown.trial)?;
             for found in &shown.found {
@@ -217,12 +224,15 @@ pub async fn run(plan: &Plan, tell: impl Fn(Progress<'_>)) -> Result<Outcome, Pr
     trials.sort_by_key(|trial| shuffled(plan.seed, trial));
 
     let of = trials.len();
+    outcome.planned = of;
+    let began = Instant::now();
+    let is_over = || plan.limit.is_some_and(|limit| began.elapsed() >= limit);
     let left = Mutex::new(in_company(trials));
     let shown = Mutex::new(Vec::with_capacity(of));
     let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let work = || async {
         let mut kept: Option<(Market, usize)> = None;
-        while let Some(company) = next() {
+        while let Some(company) = next().filter(|_| !is_over()) {
             let (mut market, rounds) = match kept.take() {
                 Some(open) => open,
                 None => (open().await?, 0),
