@@ -52,8 +52,8 @@ use self::sns::{PublishCall, Refusal, Topics};
 use self::storage::{Durability, Storage};
 use self::streams::{Mapping, Positions, Retries};
 use crate::clock::PlatformClock;
-use crate::faults::{CallSite, Faults, Verdict};
-use crate::functions::Functions;
+use crate::faults::{Broken, Fault, Faults, HANGING, Kind, Site};
+use crate::functions::{Functions, Instance};
 use crate::recording::{Call, Event, Recording};
 use crate::template::model::{EventSource, Function, Template};
 
@@ -189,6 +189,7 @@ impl AwsEndpoint {
             functions,
             clock: parts.clock.clone(),
             recording: parts.recording.clone(),
+            faults: parts.faults.clone(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             mappings: Arc::new(mappings),
@@ -268,38 +269,79 @@ impl AwsEndpoint {
             Err(refusal) => return service.refuse(&refusal),
         };
 
-        let site = CallSite {
-            function: caller.name().to_owned(),
-            target: call.target.clone(),
-            resource: call.resource.clone(),
-        };
+        let function = caller.name().to_owned();
+        let instance = self.instance(&head.headers);
+        let request_id = instance.as_ref().and_then(|instance| instance.current());
+        let (target, resource) = (call.target.clone(), call.resource.clone());
         let (response, consumed) = match self.parts.permissions.exercise(&caller, &call.needs) {
-            Ok(()) => {
-                match self.parts.faults.before(&site).await {
-                    Verdict::Proceed => {}
+            Ok(()) => match (self.fault(&function, &call, request_id.as_deref()), instance) {
+                (Some(fault), Some(instance)) => {
+                    self.perform_badly(fault, &instance, (service, call.work), &head).await
                 }
-                self.perform(service, call.work, &head.headers).await
-            }
+                _ => self.perform(service, call.work, &head.headers).await,
+            },
             Err(need) => {
                 self.record_denial(&caller, need);
                 (service.refuse(&service.denied(&caller, need)), None)
             }
         };
-        let status = response.status().as_u16();
-        match self.parts.faults.after(&site, status).await {
-            Verdict::Proceed => {}
-        }
         self.parts.recording.call(Call {
             at_ms: self.parts.clock.now_ms(),
-            function: site.function,
-            request_id: self.invocation(&head.headers),
-            target: site.target,
-            resource: site.resource,
-            status,
+            function,
+            request_id,
+            target,
+            resource,
+            status: response.status().as_u16(),
             duration_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
             consumed,
         });
         response
+    }
+
+    /// What goes wrong with a call. What an instance asks before its first invocation, which is the same whenever one
+    /// starts, does not count.
+    fn fault(&self, function: &str, call: &Understood, request_id: Option<&str>) -> Option<Fault> {
+        if !self.parts.faults.are_awake() {
+            return None;
+        }
+        let request_id = request_id?;
+        let resource = call.resource.rsplit([':', '/']).next().unwrap_or_default();
+        let site = Site {
+            function: function.to_owned(),
+            kind: Kind::Call,
+            target: format!("{} {resource}", call.target),
+        };
+        self.parts.faults.pass(site, Some(request_id))
+    }
+
+    async fn perform_badly(
+        &self,
+        fault: Fault,
+        instance: &Instance,
+        (service, work): (Service, Work),
+        head: &Head,
+    ) -> (Response<Bytes>, Option<Value>) {
+        let refused = service.refuse(&service.throttled());
+        match fault {
+            Fault::Fail => return (refused, None),
+            Fault::KillBefore => instance.killed().await,
+            Fault::Hang => tokio::select! {
+                () = instance.ended() => {}
+                () = tokio::time::sleep(HANGING) => {}
+            },
+            Fault::KillAfter => {
+                self.perform(service, work, &head.headers).await;
+                instance.killed().await;
+            }
+            Fault::LoseAnswer => {
+                self.perform(service, work, &head.headers).await;
+            }
+            // Those of deliveries.
+            Fault::Twice | Fault::TwiceAtOnce | Fault::Late | Fault::Overtaken => {
+                return self.perform(service, work, &head.headers).await;
+            }
+        }
+        (Broken::instead_of(refused), None)
     }
 
     fn understand(&self, service: Service, head: &Head, body: Bytes) -> Result<Understood, Refusal> {
@@ -453,10 +495,10 @@ impl AwsEndpoint {
         json_answer(StatusCode::OK, JSON_1_1, &value)
     }
 
-    /// The invocation during which a function makes a call: its instance's name travels as session token.
-    fn invocation(&self, headers: &HeaderMap) -> Option<String> {
+    /// The instance that makes a call: its name travels as session token.
+    fn instance(&self, headers: &HeaderMap) -> Option<Arc<Instance>> {
         let instance = headers.get("x-amz-security-token")?.to_str().ok()?;
-        self.parts.functions.get()?.current_request(instance)
+        self.parts.functions.get()?.instance(instance)
     }
 
     fn record_denial(&self, caller: &Caller, need: &Need) {
@@ -551,6 +593,17 @@ impl Service {
             Self::Sns => Refusal::new(403, "AuthorizationError", message),
             Self::Ses => Refusal::new(403, "AccessDeniedException", message),
             Self::ExecuteApi => Refusal::new(403, "ForbiddenException", message),
+        }
+    }
+
+    /// What the service says to who asks too often.
+    fn throttled(self) -> Refusal {
+        let message = "Rate exceeded";
+        match self {
+            Self::DynamoDb | Self::SecretsManager => Refusal::new(400, "ThrottlingException", message),
+            Self::Sns => Refusal::new(429, "Throttled", message),
+            Self::Ses => Refusal::new(429, "TooManyRequestsException", message),
+            Self::ExecuteApi => Refusal::new(429, "LimitExceededException", message),
         }
     }
 

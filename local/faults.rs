@@ -1,40 +1,415 @@
-//! The one place that every AWS call and every HTTP call between functions passes, before and after it is carried out.
+//! Faults on purpose. Every AWS call, every HTTP call between functions, every delivery and every answer to a client
+//! passes here, and may be broken here: at one recorded point, once, so that a run can be repeated.
 //!
-//! Nothing is broken on purpose yet: every call proceeds. Switches that kill, delay, drop or repeat belong here and
-//! nowhere else.
+//! A point is named by what happens there, not by ids that differ from run to run:
+//! `CreateOrderFunction call dynamodb:PutItem orders #1` is the first item that the function puts into the table since the
+//! recording of points began. Nothing is counted, locked or compared while nobody watches and no fault is set.
 
-/// A call that is about to be made, or was made.
-#[derive(Debug, Clone)]
-pub struct CallSite {
-    /// Logical id of the calling function.
-    pub function: String,
-    /// `dynamodb:PutItem`, `http:POST /api/...`.
-    pub target: String,
-    /// ARN, table or route that is called.
-    pub resource: String,
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http::Response;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// How much later a late delivery comes, by the platform's clock: after everything else that a flow does.
+pub const LATE: Duration = Duration::from_secs(15 * 60);
+/// How long a delivery waits at most for one that is to overtake it, by the platform's clock.
+pub const OVERTAKEN: Duration = Duration::from_secs(60);
+/// What "hangs" means at most, where nobody's patience ends earlier: longer than any function may run.
+pub(crate) const HANGING: Duration = Duration::from_secs(35);
+/// Points recorded at most; a watch that nobody ends must not fill the memory.
+const MOST_POINTS: usize = 100_000;
+
+/// What passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// A call of a function to AWS or to another function.
+    Call,
+    /// A batch of a queue or a stream, or a scheduled event, on its way to a function.
+    Delivery,
+    /// The answer to a client of the HTTP API.
+    Answer,
 }
 
-/// What becomes of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is carried out, or its answer delivered, as if nobody watched.
-    Proceed,
+impl Kind {
+    const ALL: [Kind; 3] = [Kind::Call, Kind::Delivery, Kind::Answer];
+
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Call => "call",
+            Kind::Delivery => "delivery",
+            Kind::Answer => "answer",
+        }
+    }
+}
+
+/// Where something passes, whichever time.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Site {
+    /// Logical id of the function that calls, is started, or answers.
+    pub function: String,
+    /// What passes.
+    pub kind: Kind,
+    /// `dynamodb:PutItem orders`, `http POST /api/product/{product_id}/reserve-stock`, `queue stock-returns`.
+    pub target: String,
+}
+
+impl Site {
+    /// Whether it only looks: what is killed there has changed nothing that the call before had not changed.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        const READS: [&str; 7] = [
+            "dynamodb:GetItem",
+            "dynamodb:BatchGetItem",
+            "dynamodb:Query",
+            "dynamodb:Scan",
+            "dynamodb:TransactGetItems",
+            "secretsmanager:",
+            "http GET ",
+        ];
+        self.kind == Kind::Call && READS.iter().any(|read| self.target.starts_with(read))
+    }
+}
+
+/// One passage: the site, and which time it is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Point {
+    /// Where.
+    pub site: Site,
+    /// Which time since the recording of points began, from 1.
+    pub ordinal: u32,
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Site { function, kind, target } = &self.site;
+        write!(f, "{function} {} {target} #{}", kind.word(), self.ordinal)
+    }
+}
+
+/// Text that names no point.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no point; one reads like \"CreateOrderFunction call dynamodb:PutItem orders #1\"")]
+pub struct NotAPoint(String);
+
+impl FromStr for Point {
+    type Err = NotAPoint;
+
+    fn from_str(text: &str) -> Result<Point, NotAPoint> {
+        let parsed = || {
+            let (place, ordinal) = text.rsplit_once(" #")?;
+            let (function, rest) = place.split_once(' ')?;
+            let (kind, target) = rest.split_once(' ')?;
+            Some(Point {
+                site: Site {
+                    function: function.to_owned(),
+                    kind: Kind::ALL.into_iter().find(|known| known.word() == kind)?,
+                    target: target.to_owned(),
+                },
+                ordinal: ordinal.parse().ok().filter(|ordinal| *ordinal > 0)?,
+            })
+        };
+        parsed().ok_or_else(|| NotAPoint(text.to_owned()))
+    }
+}
+
+impl Serialize for Point {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Point {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Point, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// The calling instance is killed with SIGKILL; the call is not carried out.
+    KillBefore,
+    /// The call is carried out; the calling instance is killed with SIGKILL before it hears of it.
+    KillAfter,
+    /// Nothing is carried out and nothing answered, until the caller gives up or its time is over; so is every repetition
+    /// within the same invocation.
+    Hang,
+    /// A call is refused (throttled by AWS, 503 by a function), and so is every repetition within the same invocation; a
+    /// delivery fails as if its function had; a client is told 503. Nothing is carried out.
+    Fail,
+    /// All is carried out; the connection breaks before the answer. A delivery comes again.
+    LoseAnswer,
+    /// A delivery comes twice, one after the other.
+    Twice,
+    /// A delivery comes twice, to two instances at the same time.
+    TwiceAtOnce,
+    /// A delivery comes a quarter of an hour later.
+    Late,
+    /// A delivery comes only after the next one of the same queue.
+    Overtaken,
+}
+
+impl Fault {
+    /// The faults that make a difference at a site.
+    #[must_use]
+    pub fn of(site: &Site) -> &'static [Fault] {
+        match site.kind {
+            Kind::Call if site.is_read() => &[Fault::Fail],
+            Kind::Call => &[
+                Fault::KillBefore,
+                Fault::KillAfter,
+                Fault::Fail,
+                Fault::LoseAnswer,
+                Fault::Hang,
+            ],
+            Kind::Delivery if site.target.starts_with("queue ") => &[
+                Fault::Twice,
+                Fault::TwiceAtOnce,
+                Fault::Late,
+                Fault::Overtaken,
+                Fault::LoseAnswer,
+            ],
+            // Within a shard nothing is overtaken.
+            Kind::Delivery if site.target.starts_with("stream ") => {
+                &[Fault::Twice, Fault::TwiceAtOnce, Fault::Late, Fault::LoseAnswer]
+            }
+            Kind::Delivery => &[Fault::TwiceAtOnce],
+            Kind::Answer => &[Fault::LoseAnswer, Fault::Fail],
+        }
+    }
+
+    /// As it is written on the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Fault::KillBefore => "kill-before",
+            Fault::KillAfter => "kill-after",
+            Fault::Hang => "hang",
+            Fault::Fail => "fail",
+            Fault::LoseAnswer => "lose-answer",
+            Fault::Twice => "twice",
+            Fault::TwiceAtOnce => "twice-at-once",
+            Fault::Late => "late",
+            Fault::Overtaken => "overtaken",
+        }
+    }
+
+    /// Whether it lasts as long as the invocation that met it: otherwise the SDK's own retry would hide it.
+    fn lasts(self) -> bool {
+        matches!(self, Fault::Hang | Fault::Fail)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A fault that waits at its point, or struck there.
+#[derive(Debug, Clone, Serialize)]
+pub struct Switch {
+    /// Where.
+    pub point: Point,
+    /// What.
+    pub fault: Fault,
+    /// How often it struck.
+    pub struck: u32,
+    /// The invocation that met it.
+    #[serde(skip)]
+    invocation: Option<String>,
 }
 
 /// The faults of one platform. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Faults {}
+pub struct Faults {
+    awake: Arc<AtomicBool>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    counts: HashMap<Site, u32>,
+    points: Vec<Point>,
+    switches: Vec<Switch>,
+    /// Receipts of messages that wait to be overtaken, by the ARN of their queue.
+    held: BTreeMap<String, Vec<String>>,
+}
 
 impl Faults {
-    /// Asked before a call is carried out.
-    #[expect(clippy::unused_async, reason = "a delay is one of the faults that belong here")]
-    pub async fn before(&self, _site: &CallSite) -> Verdict {
-        Verdict::Proceed
+    /// Begins to record points, from 1, with no fault set.
+    pub fn watch(&self) {
+        let mut state = self.state();
+        *state = State::default();
+        self.awake.store(true, Ordering::Release);
     }
 
-    /// Asked when a call was carried out and its answer is about to be delivered.
-    #[expect(clippy::unused_async, reason = "a delay is one of the faults that belong here")]
-    pub async fn after(&self, _site: &CallSite, _status: u16) -> Verdict {
-        Verdict::Proceed
+    /// Sets a fault. Points are recorded, and counted, since the last [`Faults::watch`], or from now on.
+    pub fn set(&self, point: Point, fault: Fault) {
+        self.state().switches.push(Switch {
+            point,
+            fault,
+            struck: 0,
+            invocation: None,
+        });
+        self.awake.store(true, Ordering::Release);
+    }
+
+    /// Takes all faults away and ends the recording of points.
+    pub fn clear(&self) {
+        self.awake.store(false, Ordering::Release);
+        // Messages that wait to be overtaken come by their time.
+        *self.state() = State::default();
+    }
+
+    /// The points that were passed since the recording began, in order.
+    #[must_use]
+    pub fn points(&self) -> Vec<Point> {
+        self.state().points.clone()
+    }
+
+    /// The faults that are set, with how often each struck.
+    #[must_use]
+    pub fn switches(&self) -> Vec<Switch> {
+        self.state().switches.clone()
+    }
+
+    /// Whether anybody watches or a fault is set. Asked first, so that naming a site costs nothing otherwise.
+    pub(crate) fn are_awake(&self) -> bool {
+        self.awake.load(Ordering::Acquire)
+    }
+
+    /// Something passes; answers what goes wrong there. `invocation` is the one that calls, where there is one.
+    pub(crate) fn pass(&self, site: Site, invocation: Option<&str>) -> Option<Fault> {
+        if !self.are_awake() {
+            return None;
+        }
+        let mut state = self.state();
+        let counted = state.counts.entry(site.clone()).or_default();
+        *counted = counted.saturating_add(1);
+        let point = Point {
+            ordinal: *counted,
+            site,
+        };
+        let struck = state.switches.iter_mut().find_map(|switch| {
+            let lasts = switch.fault.lasts()
+                && switch.point.site == point.site
+                && invocation.is_some()
+                && switch.invocation.as_deref() == invocation;
+            if switch.point != point && !lasts {
+                return None;
+            }
+            switch.struck = switch.struck.saturating_add(1);
+            switch.invocation = invocation.map(str::to_owned);
+            Some(switch.fault)
+        });
+        if state.points.len() < MOST_POINTS {
+            state.points.push(point);
+        }
+        struck
+    }
+
+    /// Keeps the receipts of messages until others of their queue have overtaken them.
+    pub(crate) fn hold(&self, queue: &str, receipts: impl IntoIterator<Item = String>) {
+        self.state().held.entry(queue.to_owned()).or_default().extend(receipts);
+    }
+
+    /// The messages of a queue that have been overtaken now.
+    pub(crate) fn overtaken(&self, queue: &str) -> Vec<String> {
+        if !self.are_awake() {
+            return Vec::new();
+        }
+        self.state().held.remove(queue).unwrap_or_default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Marks a response in place of which the connection breaks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Broken;
+
+impl Broken {
+    /// Has the connection broken instead of this response.
+    pub(crate) fn instead_of<B>(mut response: Response<B>) -> Response<B> {
+        response.extensions_mut().insert(Broken);
+        response
+    }
+
+    /// Whether the connection is to break.
+    pub(crate) fn is<B>(response: &Response<B>) -> bool {
+        response.extensions().get::<Broken>().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site() -> Site {
+        "F call dynamodb:PutItem orders #1".parse::<Point>().unwrap().site
+    }
+
+    #[test]
+    fn a_point_reads_as_it_is_written() {
+        for text in [
+            "CreateOrderFunction call dynamodb:PutItem orders #1",
+            "ReturnStockFunction call http POST /api/product/{product_id}/restore-stock #12",
+            "NotifyPeopleFunction delivery queue notices #2",
+        ] {
+            assert_eq!(text.parse::<Point>().unwrap().to_string(), text);
+        }
+        for text in ["", "F call x", "F call x #0", "F thinks x #1", "F #1"] {
+            assert!(text.parse::<Point>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fault_strikes_at_its_point_and_nowhere_else() {
+        let faults = Faults::default();
+        faults.watch();
+        let point = Point {
+            site: site(),
+            ordinal: 2,
+        };
+        faults.set(point, Fault::KillAfter);
+        let passed: Vec<_> = (0..3).map(|_| faults.pass(site(), Some("a"))).collect();
+        assert_eq!(passed, [None, Some(Fault::KillAfter), None]);
+        assert_eq!(faults.points().len(), 3);
+        assert_eq!(faults.switches()[0].struck, 1);
+    }
+
+    #[test]
+    fn a_refusal_lasts_as_long_as_the_invocation_that_met_it() {
+        let faults = Faults::default();
+        faults.set(
+            Point {
+                site: site(),
+                ordinal: 1,
+            },
+            Fault::Fail,
+        );
+        let passed = ["a", "a", "b", "a"].map(|invocation| faults.pass(site(), Some(invocation)).is_some());
+        assert_eq!(passed, [true, true, false, true]);
+    }
+
+    #[test]
+    fn nothing_is_recorded_while_nobody_watches() {
+        let faults = Faults::default();
+        assert_eq!(faults.pass(site(), None), None);
+        faults.watch();
+        faults.clear();
+        assert_eq!(faults.pass(site(), None), None);
+        assert!(faults.points().is_empty());
     }
 }

@@ -259,15 +259,21 @@ impl Functions {
             .map(|function| function.logical_id.as_str())
     }
 
-    /// The invocation that an instance is busy with. Functions send the name of their instance as the session token of
-    /// their AWS credentials.
-    #[must_use]
-    pub fn current_request(&self, instance: &str) -> Option<String> {
-        self.instance(instance).and_then(|instance| instance.current())
-    }
-
+    /// The instance of this name. Functions send it as the session token of their AWS credentials.
     pub(crate) fn instance(&self, id: &str) -> Option<Arc<Instance>> {
         self.shared.instances().get(id).cloned()
+    }
+
+    /// The instances of a function that are busy with an invocation.
+    pub(crate) fn busy(&self, logical_id: &str) -> Vec<Arc<Instance>> {
+        let Some(function) = self.shared.template.functions.get(logical_id) else {
+            return Vec::new();
+        };
+        let is_of = |instance: &&Arc<Instance>| {
+            let binary = instance.id.rsplit_once('-').map(|(binary, _)| binary);
+            binary == Some(function.binary.as_str()) && instance.current().is_some()
+        };
+        self.shared.instances().values().filter(is_of).cloned().collect()
     }
 
     /// Ends every process without waiting for it.

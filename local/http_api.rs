@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::future::join_all;
 use http::header::{HOST, HeaderName, HeaderValue, ORIGIN, USER_AGENT};
 use http::{Method, Request, Response, StatusCode, Uri};
 use serde_json::json;
@@ -12,8 +13,8 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::clock::PlatformClock;
-use crate::faults::{CallSite, Faults};
-use crate::functions::{self, Functions, Invocation, Outcome, Trigger};
+use crate::faults::{Broken, Fault, Faults, HANGING, Kind, Site};
+use crate::functions::{self, Functions, Instance, Invocation, Outcome, Trigger};
 use crate::recording::{Call, Recording};
 use crate::runtime_api::json_response;
 use crate::template::model::{Cors, Template};
@@ -73,7 +74,10 @@ impl HttpApi {
             fold_trailing_slash(&mut request);
         }
         let Some(caller) = self.caller(&request) else {
-            return self.route(request, peer).await;
+            return match self.fault_of_answer(&request) {
+                Some(fault) => self.route_badly(fault, &[], request, peer).await,
+                None => self.route(request, peer).await,
+            };
         };
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
@@ -81,27 +85,78 @@ impl HttpApi {
             .routes
             .find(method.as_str(), &path)
             .map_or_else(|| path.clone(), |found| found.key);
-        let site = CallSite {
-            function: caller,
-            target: format!("http:{method} {path}"),
-            resource,
-        };
         let began = Instant::now();
-        // Every verdict is `Proceed` so far.
-        let _ = self.faults.before(&site).await;
-        let response = self.route(request, peer).await;
-        let _ = self.faults.after(&site, response.status().as_u16()).await;
+        let response = match self.fault_of_call(&caller, &resource) {
+            Some((fault, callers)) => self.route_badly(fault, &callers, request, peer).await,
+            None => self.route(request, peer).await,
+        };
         self.recording.call(Call {
             at_ms: self.clock.now_ms(),
-            function: site.function,
+            function: caller,
             request_id: None,
-            target: site.target,
-            resource: site.resource,
+            target: format!("http:{method} {path}"),
+            resource,
             status: response.status().as_u16(),
             duration_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
             consumed: None,
         });
         response
+    }
+
+    /// What goes wrong with the answer to a client.
+    fn fault_of_answer(&self, request: &Request<Bytes>) -> Option<Fault> {
+        if !self.faults.are_awake() {
+            return None;
+        }
+        let matched = self.routes.find(request.method().as_str(), request.uri().path())?;
+        let site = Site {
+            function: matched.route.function.clone(),
+            kind: Kind::Answer,
+            target: matched.key,
+        };
+        self.faults.pass(site, None)
+    }
+
+    /// What goes wrong with a call of a function, and the instances that may have made it: a request names its function
+    /// only, which is rarely busy twice.
+    fn fault_of_call(&self, caller: &str, resource: &str) -> Option<(Fault, Vec<Arc<Instance>>)> {
+        if !self.faults.are_awake() {
+            return None;
+        }
+        let callers = self.functions.busy(caller);
+        let invocation = callers.first()?.current();
+        let site = Site {
+            function: caller.to_owned(),
+            kind: Kind::Call,
+            target: format!("http {resource}"),
+        };
+        Some((self.faults.pass(site, invocation.as_deref())?, callers))
+    }
+
+    async fn route_badly(
+        &self,
+        fault: Fault,
+        callers: &[Arc<Instance>],
+        request: Request<Bytes>,
+        peer: SocketAddr,
+    ) -> Response<Bytes> {
+        let unavailable = message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+        let kill = || join_all(callers.iter().map(|caller| caller.killed()));
+        match fault {
+            Fault::Fail => return unavailable,
+            Fault::Hang => tokio::time::sleep(HANGING).await,
+            Fault::LoseAnswer => drop(self.route(request, peer).await),
+            Fault::KillBefore => drop(kill().await),
+            Fault::KillAfter => {
+                self.route(request, peer).await;
+                kill().await;
+            }
+            // Those of deliveries.
+            Fault::Twice | Fault::TwiceAtOnce | Fault::Late | Fault::Overtaken => {
+                return self.route(request, peer).await;
+            }
+        }
+        Broken::instead_of(unavailable)
     }
 
     /// Functions name themselves in their `User-Agent`.

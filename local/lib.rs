@@ -16,6 +16,7 @@ mod invoke_api;
 mod local_api;
 pub mod logs;
 pub mod openapi;
+pub mod proof;
 pub mod purchases;
 pub mod recording;
 mod runtime_api;
@@ -196,6 +197,7 @@ pub struct Platform {
     clock: PlatformClock,
     recording: Recording,
     logs: Logs,
+    faults: Faults,
     functions: Functions,
     aws: AwsEndpoint,
     work: Work,
@@ -304,7 +306,7 @@ impl Platform {
                 &template,
                 options.edge,
                 functions.clone(),
-                (clock.clone(), recording.clone(), faults),
+                (clock.clone(), recording.clone(), faults.clone()),
             ),
             invoke_api: InvokeApi {
                 functions: functions.clone(),
@@ -316,6 +318,7 @@ impl Platform {
                 clock: clock.clone(),
                 recording: recording.clone(),
                 logs: logs.clone(),
+                faults: faults.clone(),
                 functions: functions.clone(),
                 aws: aws.clone(),
                 work: work.clone(),
@@ -334,6 +337,7 @@ impl Platform {
             clock,
             recording,
             logs,
+            faults,
             functions,
             aws,
             work,
@@ -407,6 +411,12 @@ impl Platform {
     #[must_use]
     pub fn logs(&self) -> &Logs {
         &self.logs
+    }
+
+    /// What goes wrong on purpose.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// The functions.

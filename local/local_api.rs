@@ -16,6 +16,7 @@ use crate::aws::AwsEndpoint;
 use crate::aws::deliveries::{Deliveries, Pending};
 use crate::aws::dynamodb::StoreError;
 use crate::clock::PlatformClock;
+use crate::faults::{Fault, Faults, Point};
 use crate::functions::Functions;
 use crate::logs::Logs;
 use crate::recording::Recording;
@@ -42,6 +43,7 @@ pub(crate) struct LocalApi {
     pub(crate) clock: PlatformClock,
     pub(crate) recording: Recording,
     pub(crate) logs: Logs,
+    pub(crate) faults: Faults,
     pub(crate) functions: Functions,
     pub(crate) aws: AwsEndpoint,
     pub(crate) work: Work,
@@ -56,6 +58,14 @@ type Query = BTreeMap<String, String>;
 #[serde(deny_unknown_fields)]
 struct Advance {
     advance_ms: u64,
+}
+
+/// A fault to set.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewFault {
+    point: Point,
+    fault: Fault,
 }
 
 /// Why a request is refused.
@@ -87,6 +97,16 @@ impl LocalApi {
             (&Method::POST, ["dead-letters", queue, "redrive"]) => self.redrive(queue),
             (&Method::GET, ["pending"]) => self.pending(),
             (&Method::GET, ["idle"]) => self.idle(&query).await,
+            (&Method::GET, ["faults"]) => Ok(self.faults()),
+            (&Method::POST, ["faults"]) => self.set_fault(request.body()),
+            (&Method::POST, ["faults", "watch"]) => {
+                self.faults.watch();
+                Ok(self.faults())
+            }
+            (&Method::DELETE, ["faults"]) => {
+                self.faults.clear();
+                Ok(self.faults())
+            }
             (&Method::GET, ["permissions"]) => {
                 let permissions = self.aws.permissions();
                 Ok(json!({ "used": permissions.used(), "unused": permissions.unused() }))
@@ -171,6 +191,21 @@ impl LocalApi {
         })?;
         self.clock.advance(advance_ms).map_err(broken)?;
         Ok(json!({ "now_ms": self.clock.now_ms() }))
+    }
+
+    fn faults(&self) -> Value {
+        json!({ "points": self.faults.points(), "faults": self.faults.switches() })
+    }
+
+    fn set_fault(&self, body: &[u8]) -> Result<Value, Refusal> {
+        let NewFault { point, fault } = serde_json::from_slice(body).map_err(|error| {
+            Refusal(
+                StatusCode::BAD_REQUEST,
+                format!(r#"send {{"point": "FUNCTION KIND TARGET #1", "fault": "kill-after"}}: {error}"#),
+            )
+        })?;
+        self.faults.set(point, fault);
+        Ok(self.faults())
     }
 
     fn queues(&self) -> Result<Value, Refusal> {

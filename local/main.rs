@@ -3,8 +3,10 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use cfmp::faults::{Fault, Point};
+use cfmp::proof::{self, Flow, Plan, Progress, Trial};
 use cfmp::purchases::{Run, RunError};
 use cfmp::{Data, Options, Platform, Providers, Source, StartError, cargo_build};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -86,36 +88,82 @@ enum Command {
         #[arg(long, value_enum, default_value_t = ProvidersArgument::Simulated)]
         providers: ProvidersArgument,
     },
+    /// Crashes everywhere, and proves that nothing is lost. Ends with a failure where something is.
+    Proof(ProofArguments),
+}
+
+/// What is proved.
+#[derive(Debug, clap::Args)]
+struct ProofArguments {
+    /// One flow only.
+    #[arg(long, value_enum)]
+    flow: Option<Flow>,
+    /// One point only, as it is printed.
+    #[arg(long, requires = "flow")]
+    point: Option<Point>,
+    /// One fault only.
+    #[arg(long, value_enum)]
+    fault: Option<Fault>,
+    /// Decides the order of the runs, and which ones a short proof has.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A sample instead of everything.
+    #[arg(long)]
+    short: bool,
+    /// Markets at the same time; what hangs in one does not hold up the others.
+    #[arg(long, default_value_t = 4)]
+    markets: usize,
+    /// Begins no new run after so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Prints the points and tries nothing.
+    #[arg(long)]
+    points: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Command::Openapi) = arguments.command {
-        return match openapi() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("cfmp: {error}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    if let Some(Command::Purchases {
-        seed,
-        orders,
-        providers,
-    }) = arguments.command
-    {
-        return purchases(&Run {
+    match arguments.command {
+        Some(Command::Openapi) => ended_with(openapi()),
+        Some(Command::Proof(wanted)) => {
+            log();
+            ended_with(prove(wanted))
+        }
+        Some(Command::Purchases {
+            seed,
+            orders,
+            providers,
+        }) => purchases(&Run {
             seed,
             orders,
             providers: providers.into(),
             options: Options::test(),
-        });
+        }),
+        None => {
+            log();
+            serve(arguments)
+        }
     }
+}
+
+fn ended_with(outcome: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cfmp: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log() {
     tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,dynoxide=error")))
         .init();
+}
+
+fn serve(arguments: Arguments) -> ExitCode {
     let outcome = match Runtime::new() {
         Ok(runtime) => {
             let outcome = runtime.block_on(run(arguments));
@@ -131,6 +179,50 @@ fn main() -> ExitCode {
             eprintln!("cfmp: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn prove(wanted: ProofArguments) -> Result<(), Box<dyn std::error::Error>> {
+    let plan = Plan {
+        flow: wanted.flow,
+        point: wanted.point,
+        fault: wanted.fault,
+        seed: wanted.seed,
+        short: wanted.short,
+        markets: wanted.markets,
+        points_only: wanted.points,
+        limit: wanted
+            .minutes
+            .map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
+        template: None,
+    };
+    let outcome = Runtime::new()?.block_on(proof::run(&plan, |progress| match progress {
+        Progress::Discovered(flow, points) if plan.points_only => {
+            for point in points {
+                println!("{flow}: {point}");
+            }
+        }
+        Progress::Discovered(flow, points) => eprintln!("{flow}: {} points", points.len()),
+        Progress::Tried(shown, done, of) => {
+            let Trial { flow, point, fault } = &shown.trial;
+            let verdict = match (shown.found.as_slice(), shown.reached) {
+                ([], true) => "well",
+                ([], false) => "well, but the point was not reached",
+                (_, _) => "FAILED",
+            };
+            eprintln!("{done}/{of} {flow}: {point}, {fault}: {verdict}");
+            for found in &shown.found {
+                eprintln!("    {found}");
+            }
+        }
+    }))?;
+    if plan.points_only {
+        return Ok(());
+    }
+    println!("{outcome}");
+    match outcome.failures().count() {
+        0 => Ok(()),
+        failures => Err(format!("{failures} runs failed").into()),
     }
 }
 

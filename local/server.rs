@@ -1,6 +1,6 @@
 //! The listener: one port for everything, told apart by path and signature.
 
-use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::aws::AwsEndpoint;
+use crate::faults::Broken;
 use crate::http_api::{BODY_LIMIT, HttpApi};
 use crate::invoke_api::{self, InvokeApi};
 use crate::local_api::{self, LocalApi};
@@ -66,7 +67,13 @@ async fn converse(stream: TcpStream, peer: SocketAddr, services: Services, stop:
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let services = services.clone();
-        async move { Ok::<_, Infallible>(services.answer(request, peer).await.map(Full::new)) }
+        async move {
+            let response = services.answer(request, peer).await;
+            if Broken::is(&response) {
+                return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+            }
+            Ok(response.map(Full::new))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

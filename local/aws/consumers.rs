@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::batch_response;
 use super::deliveries::Context;
 use super::queues::{Message, MessageAttributes};
+use crate::faults::{self, Fault};
 use crate::functions::{Outcome, Trigger};
 
 /// Batches of one queue under way at once where the template does not say: Lambda starts with five pollers.
@@ -97,7 +98,11 @@ impl Consumer {
     async fn deliver(self: Arc<Self>, context: Context, messages: Vec<Message>, permit: OwnedSemaphorePermit) {
         let payload = self.payload(&messages);
         let trigger = Trigger::Queue(self.queue_name().to_owned());
-        let outcome = context.functions.invoke(&self.function, payload, trigger).await;
+        let fault = context.fault(&self.function, &trigger);
+        if self.hold_back(&context, &messages, fault) {
+            return;
+        }
+        let outcome = context.invoke(&self.function, payload, trigger, fault).await;
 
         let failed = self.failed(&outcome, &messages);
         let receipts = |unfinished: bool| -> Vec<&str> {
@@ -116,7 +121,33 @@ impl Consumer {
             "outcome": super::deliveries::outcome_name(&outcome),
         });
         context.record("delivery", Some(&self.function), detail);
+        let overtaken = context.faults.overtaken(&self.queue);
+        if !overtaken.is_empty() {
+            self.postpone(&context, &overtaken, context.clock.now_ms());
+        }
         drop(permit);
+    }
+
+    /// Puts messages back for as long as the fault wants; false where it does not want that.
+    fn hold_back(&self, context: &Context, messages: &[Message], fault: Option<Fault>) -> bool {
+        let span = match fault {
+            Some(Fault::Late) => faults::LATE,
+            Some(Fault::Overtaken) => faults::OVERTAKEN,
+            _ => return false,
+        };
+        let receipts: Vec<String> = messages.iter().filter_map(|message| message.receipt.clone()).collect();
+        let until_ms = i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+        self.postpone(context, &receipts, context.clock.now_ms().saturating_add(until_ms));
+        if fault == Some(Fault::Overtaken) {
+            context.faults.hold(&self.queue, receipts);
+        }
+        true
+    }
+
+    fn postpone(&self, context: &Context, receipts: &[String], until_ms: i64) {
+        if let Err(error) = context.queues.postpone(&self.queue, receipts, until_ms) {
+            tracing::error!(queue = self.queue, %error, "messages could not be put back and wait for the next start");
+        }
     }
 
     /// Ids of the messages that the function did not finish.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,8 @@ use super::dynamodb::{Store, StoreError};
 use super::queues::{QueueCounts, Queues};
 use super::streams::{Mapping, Positions};
 use crate::clock::PlatformClock;
-use crate::functions::{Functions, Outcome};
+use crate::faults::{Fault, Faults, Kind, Site};
+use crate::functions::{Functions, Outcome, Trigger};
 use crate::recording::{Event, Recording};
 
 /// How often what is too old is deleted.
@@ -29,6 +31,7 @@ pub(super) struct Context {
     pub(super) functions: Functions,
     pub(super) clock: PlatformClock,
     pub(super) recording: Recording,
+    pub(super) faults: Faults,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
     /// Keys of the stream mappings by table.
@@ -45,6 +48,43 @@ impl Context {
                 () = task => {}
             }
         });
+    }
+
+    /// What goes wrong with a delivery.
+    pub(super) fn fault(&self, function: &str, trigger: &Trigger) -> Option<Fault> {
+        if !self.faults.are_awake() {
+            return None;
+        }
+        let site = Site {
+            function: function.to_owned(),
+            kind: Kind::Delivery,
+            target: trigger.to_string(),
+        };
+        self.faults.pass(site, None)
+    }
+
+    /// Starts the function, as often as the fault wants, and tells what the last one came to.
+    pub(super) async fn invoke(
+        &self,
+        function: &str,
+        payload: Bytes,
+        trigger: Trigger,
+        fault: Option<Fault>,
+    ) -> Outcome {
+        let start = |payload: Bytes| self.functions.invoke(function, payload, trigger.clone());
+        match fault {
+            Some(Fault::Fail) => Outcome::Crashed,
+            Some(Fault::LoseAnswer) => {
+                start(payload).await;
+                Outcome::Crashed
+            }
+            Some(Fault::Twice) => {
+                start(payload.clone()).await;
+                start(payload).await
+            }
+            Some(Fault::TwiceAtOnce) => tokio::join!(start(payload.clone()), start(payload)).1,
+            _ => start(payload).await,
+        }
     }
 
     pub(super) fn record(&self, kind: &'static str, function: Option<&str>, detail: Value) {

@@ -292,6 +292,19 @@ impl Queues {
         Ok(())
     }
 
+    /// Has received messages come again at this time, by their receipts, which stay good until then.
+    pub fn postpone(&self, arn: &str, receipts: &[String], until_ms: i64) -> Result<(), rusqlite::Error> {
+        self.storage.transaction(|transaction| {
+            let mut postpone = transaction.prepare_cached("UPDATE messages SET visible_ms = ?2 WHERE receipt = ?1")?;
+            for receipt in receipts {
+                postpone.execute(params![receipt, until_ms])?;
+            }
+            Ok(())
+        })?;
+        self.announce(arn);
+        Ok(())
+    }
+
     /// When the next message becomes visible; `None` for an empty queue.
     pub fn next_visible_ms(&self, arn: &str) -> Result<Option<i64>, rusqlite::Error> {
         self.storage.read(|connection| {

@@ -42,9 +42,10 @@ impl Timetable {
 
             running.fetch_add(1, Ordering::SeqCst);
             let trigger = Trigger::Schedule(self.name.clone());
+            let fault = context.fault(&self.function, &trigger);
             let outcome = tokio::select! {
                 () = context.stop.cancelled() => Outcome::Crashed,
-                outcome = context.functions.invoke(&self.function, self.payload(started_ms), trigger) => outcome,
+                outcome = context.invoke(&self.function, self.payload(started_ms), trigger, fault) => outcome,
             };
             running.fetch_sub(1, Ordering::SeqCst);
             let detail = json!({"schedule": self.name, "outcome": super::deliveries::outcome_name(&outcome)});

@@ -19,6 +19,7 @@ use super::pattern::Pattern;
 use super::queues::{MessageAttributes, Outgoing};
 use super::storage::Storage;
 use super::time;
+use crate::faults::{self, Fault};
 use crate::functions::{Outcome, Trigger};
 
 /// How often a stream is looked at although nobody announced a write.
@@ -137,7 +138,15 @@ impl Mapping {
         while let Some(chunk) = batch.next() {
             let payload = Bytes::from(json!({ "Records": chunk }).to_string());
             let trigger = Trigger::Stream(self.table.clone());
-            let outcome = context.functions.invoke(&self.function, payload, trigger).await;
+            let fault = context.fault(&self.function, &trigger);
+            if fault == Some(Fault::Late) {
+                let late = i64::try_from(faults::LATE.as_millis()).unwrap_or(i64::MAX);
+                context
+                    .clock
+                    .sleep_until(context.clock.now_ms().saturating_add(late))
+                    .await;
+            }
+            let outcome = context.invoke(&self.function, payload, trigger, fault).await;
             invocations += 1;
             let verdict = self.verdict(&outcome, chunk);
             let detail = json!({

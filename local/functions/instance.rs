@@ -170,6 +170,18 @@ impl Instance {
         self.wish.send_replace(Wish::Kill);
     }
 
+    /// Kills the process with SIGKILL and waits until it is no more.
+    pub(crate) async fn killed(&self) {
+        self.kill();
+        self.ended().await;
+    }
+
+    /// Waits until the process is no more.
+    pub(crate) async fn ended(&self) {
+        // A failed wait means that it is gone already.
+        let _ = self.exited.clone().wait_for(|gone| *gone).await;
+    }
+
     /// Asks the process to end, and ends it when it does not.
     pub(super) async fn stop(&self) {
         self.wish.send_if_modified(|wish| {

@@ -18,6 +18,7 @@
 
 mod authorisation;
 mod bad_input;
+mod crashes;
 mod described;
 mod development;
 mod documentation;

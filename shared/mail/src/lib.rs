@@ -1,5 +1,6 @@
 //! Mails through SES: plain text, one recipient, one sender for the whole deployment.
 
+use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 
@@ -9,6 +10,7 @@ use aws_sdk_sesv2::config::retry::RetryConfig;
 use aws_sdk_sesv2::error::{BuildError, DisplayErrorContext, SdkError};
 use aws_sdk_sesv2::types::{Body, Content, Destination, EmailContent, Message};
 use cloud::{Cloud, StartError};
+use hyper_util::client::legacy;
 
 /// Sends mails.
 #[derive(Debug)]
@@ -78,12 +80,27 @@ impl Mailer {
                     let reason = DisplayErrorContext(&error).to_string().replace(mail.to, "(address)");
                     match error {
                         SdkError::ServiceError(_) | SdkError::ConstructionFailure(_) => MailError::NotSent(reason),
-                        SdkError::DispatchFailure(failure) if !failure.is_timeout() => MailError::NotSent(reason),
+                        SdkError::DispatchFailure(failure)
+                            if never_left(failure.as_connector_error().map(|error| error as _)) =>
+                        {
+                            MailError::NotSent(reason)
+                        }
                         _ => MailError::Unknown(reason),
                     }
                 })
         })
     }
+}
+
+/// Whether SES can not have heard of the mail. A connection that breaks later may have carried it there.
+fn never_left(mut cause: Option<&(dyn Error + 'static)>) -> bool {
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<legacy::Error>() {
+            return error.is_connect();
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn content(mail: Mail<'_>) -> Result<EmailContent, BuildError> {

@@ -1,0 +1,143 @@
+//! Everything that can go wrong, goes wrong: a sample of what `cargo run -- proof` tries in full.
+
+use std::time::Duration;
+
+use cfmp::faults::{Fault, Kind};
+use cfmp::proof::{self, Flow, Plan, ProofError};
+use serde_json::json;
+
+use crate::world::{in_world, uuid_text};
+
+/// Other systems than the one that is built here have no switches.
+fn is_elsewhere() -> bool {
+    std::env::var_os("CFMP_BASE_URL").is_some()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_wherever_something_breaks() {
+    if is_elsewhere() {
+        return;
+    }
+    let plan = Plan {
+        short: true,
+        seed: 1,
+        markets: 3,
+        ..Plan::default()
+    };
+    let outcome = proof::run(&plan, |_| {})
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(outcome.failures().count(), 0, "{outcome}");
+    assert_eq!(outcome.points.len(), Flow::ALL.len());
+    for (flow, points) in &outcome.points {
+        for kind in [Kind::Call, Kind::Delivery, Kind::Answer] {
+            // Nobody is answered where only time passes, nor where a page of the provider is all that is used.
+            let expected = kind != Kind::Answer || *flow != Flow::Expire;
+            let is_there = points.iter().any(|point| point.site.kind == kind);
+            assert_eq!(is_there, expected, "{flow}: {kind:?}");
+        }
+        let tried = outcome.shown.iter().filter(|shown| shown.trial.flow == *flow);
+        assert!(tried.count() > 0, "{flow}");
+    }
+    let reached = outcome.shown.iter().filter(|shown| shown.reached).count();
+    assert!(reached * 10 > outcome.shown.len() * 9, "{outcome}");
+}
+
+/// A proof that always succeeds would prove nothing: here nobody returns the stock of cancelled orders.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_system_that_loses_something_does_not_pass() {
+    if is_elsewhere() {
+        return;
+    }
+    let template = std::fs::read_to_string(cfmp::root().join("template.yaml")).unwrap();
+    let deaf = template.replacen("event_type: [OrderCancelled]", "event_type: [NobodySaysThis]", 1);
+    assert_ne!(template, deaf, "the filter of StockReturns is written differently");
+    let folder = tempfile::tempdir_in(cfmp::root().join("target")).unwrap();
+    let file = folder.path().join("template.yaml");
+    std::fs::write(&file, deaf).unwrap();
+    let plan = Plan {
+        flow: Some(Flow::Restock),
+        short: true,
+        template: Some(file),
+        ..Plan::default()
+    };
+    match proof::run(&plan, |_| {}).await {
+        Err(ProofError::Undisturbed { flow, found }) => {
+            let said = found.join("\n");
+            assert_eq!(flow, Flow::Restock);
+            assert!(said.contains("still reserved by a cancelled order"), "{said}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The mail was sent, and the connection broke before SES could say so.
+#[test]
+fn a_mail_whose_confirmation_was_lost_is_not_sent_again() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+        let lamp = seller.puts_up("台灯", "19.90", 1).await;
+        let order = buyer.orders(&lamp).await;
+        world.settle().await;
+        let mails = || {
+            let mails = platform.aws().mails().unwrap();
+            mails.iter().filter(|mail| mail.to.contains(&seller.email)).count()
+        };
+        let before = mails();
+        let point = "MailPeopleFunction call ses:SendEmail market.example.edu #1";
+        platform.faults().set(point.parse().unwrap(), Fault::LoseAnswer);
+        buyer.pays(&order).await;
+        world.until("the mail was sent", async || mails() > before).await;
+        // Whatever was not finished comes again.
+        world.advance(Duration::from_secs(65)).await;
+        world.settle().await;
+        assert_eq!(mails(), before + 1);
+        assert_eq!(platform.faults().switches()[0].struck, 1);
+        let said = platform.logs().of(Some("MailPeopleFunction"));
+        assert!(
+            said.iter().any(|line| line.text.contains("it is not sent again")),
+            "a person is told"
+        );
+    });
+}
+
+#[test]
+fn a_fault_is_set_over_http_and_strikes_once() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
+        let lamp = seller.puts_up("台灯", "19.90", 1).await;
+        let point = "CreateOrderFunction call dynamodb:PutItem OrdersTable #1";
+        for wrong in [
+            json!({}),
+            json!({"point": point, "fault": "sometimes"}),
+            json!({"point": "x", "fault": "hang"}),
+        ] {
+            world.post("/_local/faults", &wrong).expect(400).await;
+        }
+        world.post("/_local/faults/watch", &json!({})).expect(200).await;
+        let fault = json!({"point": point, "fault": "kill-after"});
+        world.post("/_local/faults", &fault).expect(200).await;
+
+        // The order is stored and its function is dead; the buyer asks again and is told of it.
+        world.expect_failures(1);
+        let order = buyer
+            .post("/api/orders/", &lamp.order())
+            .header("idempotency-key", uuid_text());
+        order.clone().expect(500).await;
+        let placed = order.expect(201).await.data();
+        assert_eq!(buyer.order(&placed).await["status"], 0);
+
+        let seen = world.get("/_local/faults").expect(200).await.json();
+        assert_eq!(
+            seen["faults"],
+            json!([{"point": point, "fault": "kill-after", "struck": 1}])
+        );
+        assert!(seen["points"].as_array().unwrap().contains(&json!(point)), "{seen}");
+        world.ask("DELETE", "/_local/faults").expect(200).await;
+        assert!(platform.faults().points().is_empty());
+        assert_eq!(platform.faults().switches().len(), 0);
+        assert!(Fault::of(&point.parse::<cfmp::faults::Point>().unwrap().site).contains(&Fault::KillAfter));
+    });
+}
