@@ -1031,7 +1031,7 @@ fn the_same_wishes_end_in_the_same_books_whatever_goes_wrong() {
     }
     let run = Run {
         seed: 20_260_131,
-        orders: 60,
+        orders: 40,
         providers: Providers::Simulated,
         options: simulated(),
     };
