@@ -442,8 +442,6 @@ fn a_refund_without_an_answer_is_made_once() {
 #[test]
 fn a_refund_is_done_when_the_provider_says_so_and_a_person_sees_to_one_that_is_not() {
     in_market(simulated(), 4, async |market| {
-        // Each is asked for again for days; the messages that asked first are given up.
-        market.world.expect_dead_letters(4);
         let mut deals = Vec::new();
         for way in BOTH {
             for (fate, end) in [

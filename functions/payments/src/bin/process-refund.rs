@@ -1,7 +1,7 @@
 //! `RefundRequested`: gives money back to the buyer, once, however often it is asked for.
 //!
-//! A refund that the provider accepted but has not made stays with `reconcile-refunds`; so does one without a clear answer,
-//! whose message comes again besides.
+//! Once it is stored, `reconcile-refunds` goes on with whatever is not decided: a refund that the provider accepted but has
+//! not made, and one without a clear answer.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,5 +34,12 @@ async fn process_refund(refunds: Arc<Refunds>, delivery: Delivery<RefundMessage>
         amount,
         reason,
     };
-    refunds.make(&wish, delivery.now).await.map(|_| ())
+    match refunds.make(&wish, delivery.now).await {
+        // It is stored: from here on it is due by itself, and the message has nothing to add.
+        Err(PaymentError::Provider(silence)) => {
+            tracing::warn!(refund = %refund_uuid, cause = %silence, "a refund without a clear answer is asked after later");
+            Ok(())
+        }
+        made => made.map(|_| ()),
+    }
 }
