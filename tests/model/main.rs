@@ -30,6 +30,7 @@ const PAYING: Bounds = Bounds {
     tries: 1,
     dying: false,
     attempts: 2,
+    pages: false,
     duplicates: true,
     notices: false,
     wrongs: false,
@@ -71,6 +72,7 @@ const RESERVING: Bounds = Bounds {
 const COMPETING: Bounds = Bounds {
     buyers: 2,
     attempts: 1,
+    pages: true,
     duplicates: false,
     ..PAYING
 };
@@ -124,6 +126,7 @@ fn larger_worlds_keep_the_rules_too() {
     let repeated = Bounds {
         tries: 2,
         dying: true,
+        pages: false,
         ..COMPETING
     };
     keeps_the_rules("competing, repeated", repeated);

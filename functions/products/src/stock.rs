@@ -337,9 +337,19 @@ mod tests {
     fn a_lease_that_is_about_to_end_is_renewed_by_a_repeated_reserve() {
         let product = lamp(0);
         let wish = claim(&product, 2);
-        let due_in = |span| reservation(wish, State::Reserved { due_at: Some(NOW.plus(span)) });
+        let due_in = |span| {
+            reservation(
+                wish,
+                State::Reserved {
+                    due_at: Some(NOW.plus(span)),
+                },
+            )
+        };
         let early = due_in(RENEWED_BEFORE);
-        assert_eq!(reserve(&product, Some(early), wish, NOW).unwrap(), Reserving::Taken(early));
+        assert_eq!(
+            reserve(&product, Some(early), wish, NOW).unwrap(),
+            Reserving::Taken(early)
+        );
         // Also one that is overdue: the sweep that would end it has not come to it.
         for span in [Duration::ZERO, RENEWED_BEFORE - Duration::from_millis(1)] {
             let Reserving::Renew(renewed) = reserve(&product, Some(due_in(span)), wish, NOW).unwrap() else {
@@ -350,7 +360,10 @@ mod tests {
             assert_eq!(renewed.lease_ended(OrderStanding::Unknown, later), Release::Nothing);
         }
         let kept = reservation(wish, State::Reserved { due_at: None });
-        assert_eq!(reserve(&product, Some(kept), wish, NOW).unwrap(), Reserving::Taken(kept));
+        assert_eq!(
+            reserve(&product, Some(kept), wish, NOW).unwrap(),
+            Reserving::Taken(kept)
+        );
     }
 
     #[test]
