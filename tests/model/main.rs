@@ -116,20 +116,6 @@ fn larger_worlds_keep_the_rules_too() {
         ..GOING_WRONG
     };
     keeps_the_rules("going wrong, doubled", doubled);
-    let asked_back = Bounds {
-        asking_back: true,
-        duplicates: false,
-        hard_refunds: true,
-        ..PAYING
-    };
-    keeps_the_rules("paying, asking back", asked_back);
-    let repeated = Bounds {
-        tries: 2,
-        dying: true,
-        pages: false,
-        ..COMPETING
-    };
-    keeps_the_rules("competing, repeated", repeated);
 }
 
 #[test]
