@@ -30,6 +30,7 @@ const PAYING: Bounds = Bounds {
     tries: 1,
     dying: false,
     attempts: 2,
+    pages: false,
     duplicates: true,
     notices: false,
     wrongs: false,
@@ -71,6 +72,7 @@ const RESERVING: Bounds = Bounds {
 const COMPETING: Bounds = Bounds {
     buyers: 2,
     attempts: 1,
+    pages: true,
     duplicates: false,
     ..PAYING
 };
@@ -114,19 +116,6 @@ fn larger_worlds_keep_the_rules_too() {
         ..GOING_WRONG
     };
     keeps_the_rules("going wrong, doubled", doubled);
-    let asked_back = Bounds {
-        asking_back: true,
-        duplicates: false,
-        hard_refunds: true,
-        ..PAYING
-    };
-    keeps_the_rules("paying, asking back", asked_back);
-    let repeated = Bounds {
-        tries: 2,
-        dying: true,
-        ..COMPETING
-    };
-    keeps_the_rules("competing, repeated", repeated);
 }
 
 #[test]

@@ -52,6 +52,9 @@ pub(crate) struct Bounds {
     pub(crate) dying: bool,
     /// Attempts to pay each order.
     pub(crate) attempts: usize,
+    /// Whether every attempt is a page whose link is good from the start; otherwise the first one needs an offer of the
+    /// provider's.
+    pub(crate) pages: bool,
     /// Whether each message may come twice.
     pub(crate) duplicates: bool,
     /// Whether what only people read is delivered like the rest.
@@ -221,6 +224,9 @@ impl Market {
 
     /// Whether nothing is left that happens by itself.
     pub(crate) fn is_at_rest(&self, world: &World) -> bool {
+        if !self.is_over(world) {
+            return false;
+        }
         *world.rest.0.get_or_init(|| {
             let mut steps = Vec::new();
             self.inevitable(world, &mut steps);
@@ -374,7 +380,7 @@ impl Market {
                 ..Product::clone(&next.shelf)
             });
         }
-        *next.purchases.get_mut(buyer)? = Arc::new(purchase);
+        *next.purchases.get_mut(buyer)? = purchase.sealed();
         next.breach = breach;
         Some(next)
     }
@@ -736,8 +742,7 @@ impl Market {
         })
     }
 
-    /// The next attempt of an order. Every second one is a page whose link is good from the start; the provider must make
-    /// an offer for the others.
+    /// The next attempt of an order.
     fn opened(&self, purchase: &Purchase, now: Timestamp) -> Option<Attempt> {
         let order = purchase.order.as_ref()?;
         let position = purchase.attempts.len();
@@ -759,14 +764,14 @@ impl Market {
             fingerprint: None,
             version: 1,
         };
-        Some(match position % 2 {
-            0 => Attempt {
-                payment,
-                trade: Trade::Absent,
-            },
-            _ => Attempt {
+        Some(match self.bounds.pages || position > 0 {
+            true => Attempt {
                 payment: payment.with_offer(offer(), now),
                 trade: Trade::Offered,
+            },
+            false => Attempt {
+                payment,
+                trade: Trade::Absent,
             },
         })
     }
@@ -856,7 +861,7 @@ impl Model for Market {
             moment: 0,
             shelf: Arc::new(self.shelf.clone()),
             purchases: (0..self.bounds.buyers)
-                .map(|buyer| Arc::new(Purchase::new(buyer)))
+                .map(|buyer| Purchase::new(buyer).sealed())
                 .collect(),
             breach: None,
             rest: Rest::default(),
@@ -877,7 +882,9 @@ impl Model for Market {
                 if self.now(&next).since(self.now(world)) > SHORT {
                     for purchase in &mut next.purchases {
                         if purchase.placing.is_under_way() {
-                            Arc::make_mut(purchase).placing = Placing::Over;
+                            let mut over = Purchase::clone(purchase);
+                            over.placing = Placing::Over;
+                            *purchase = over.sealed();
                         }
                     }
                 }

@@ -14,6 +14,7 @@ use products::product::Product;
 use products::stock::{self, Claim, OrderStanding, Release, Reservation, Reserving, Restoring};
 
 type NextOrder = Result<Option<Order>, OrderError>;
+type NextPayment = Result<Option<Payment>, LedgerError>;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
@@ -34,7 +35,7 @@ pub(crate) struct Rules {
     pub(crate) refused: fn(&Payment, Timestamp) -> Decision,
     pub(crate) released: fn(&Payment, Money, Timestamp) -> Result<Decision, LedgerError>,
     pub(crate) reserve_refund: fn(&Payment, Money, Timestamp) -> Result<Payment, LedgerError>,
-    pub(crate) refunded: fn(&Payment, RefundId, Money, Timestamp) -> Result<Option<Payment>, LedgerError>,
+    pub(crate) refunded: fn(&Payment, RefundId, Money, Timestamp) -> NextPayment,
     pub(crate) answered: fn(&Refund, &Refunding, Timestamp) -> RefundDecision,
 }
 
