@@ -16,6 +16,9 @@ const FEN: i64 = 1990;
 /// Half an hour, and then some.
 const UNTIL_UNPAID: Duration = Duration::from_secs(31 * 60);
 
+/// As long as a reservation waits for its order, and then some.
+const UNTIL_LEASES_END: Duration = Duration::from_secs(16 * 60);
+
 /// Something that people do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Flow {
@@ -144,6 +147,8 @@ impl Flow {
         match self {
             Flow::Create | Flow::CreateUnkeyed | Flow::Notify => {}
             Flow::Restock => {
+                // After the leases: before their end the sweeper would return what nobody else does.
+                market.lives_through(UNTIL_LEASES_END).await?;
                 scene.wish = Some(Wish::post(scene.path("cancel"), &json!({})).by(market.token(&market.buyer)?));
             }
             Flow::Pay => scene.wish = Some(scene.payment(market)?.keyed()),

@@ -6,7 +6,7 @@ use cfmp::faults::{Fault, Kind};
 use cfmp::proof::{self, Flow, Plan, ProofError};
 use serde_json::json;
 
-use crate::world::{in_world, uuid_text};
+use crate::world::in_world;
 
 /// Other systems than the one that is built here have no switches.
 fn is_elsewhere() -> bool {
@@ -108,7 +108,7 @@ fn a_fault_is_set_over_http_and_strikes_once() {
         let Some(platform) = world.platform() else { return };
         let (seller, buyer) = (world.member("卖家").await, world.member("买家").await);
         let lamp = seller.puts_up("台灯", "19.90", 1).await;
-        let point = "CreateOrderFunction call dynamodb:PutItem OrdersTable #1";
+        let point = "PublishOrderEventsFunction call sns:PublishBatch OrderEventsTopic #1";
         for wrong in [
             json!({}),
             json!({"point": point, "fault": "sometimes"}),
@@ -120,14 +120,14 @@ fn a_fault_is_set_over_http_and_strikes_once() {
         let fault = json!({"point": point, "fault": "kill-after"});
         world.post("/_local/faults", &fault).expect(200).await;
 
-        // The order is stored and its function is dead; the buyer asks again and is told of it.
-        world.expect_failures(1);
-        let order = buyer
-            .post("/api/orders/", &lamp.order())
-            .header("idempotency-key", uuid_text());
-        order.clone().expect(500).await;
-        let placed = order.expect(201).await.data();
-        assert_eq!(buyer.order(&placed).await["status"], 0);
+        // It is announced, the function is dead, and another instance announces it again: both are told once.
+        buyer.orders(&lamp).await;
+        world.settle().await;
+        assert_eq!((buyer.notices().await.len(), seller.notices().await.len()), (1, 1));
+        let crashed = platform
+            .recording()
+            .events(|event| event.entry.kind == "invocation" && event.entry.detail["outcome"] == "crashed");
+        assert_eq!(crashed.len(), 1, "{crashed:?}");
 
         let seen = world.get("/_local/faults").expect(200).await.json();
         assert_eq!(
