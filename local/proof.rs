@@ -446,7 +446,8 @@ async fn look_at(market: &Market, flow: Flow, scene: &Scene, report: &Report) ->
 fn choose(plan: &Plan, flow: Flow, points: &[Point]) -> Vec<Trial> {
     let trials = points.iter().flat_map(|point| {
         let faults: Vec<Fault> = match plan.fault {
-            Some(fault) => vec![fault],
+            Some(fault) if plan.point.is_some() || Fault::of(&point.site).contains(&fault) => vec![fault],
+            Some(_) => Vec::new(),
             None => Fault::of(&point.site).to_vec(),
         };
         faults.into_iter().map(move |fault| Trial {
