@@ -10,6 +10,7 @@ use http_function::{Method, StatusCode};
 use kernel::{Money, Timestamp, schema};
 use serde::{Serialize, Serializer};
 use service_client::{Connection, Header};
+use utoipa::openapi::schema::{KnownFormat, SchemaFormat};
 
 use crate::provider::Silence;
 
@@ -109,7 +110,8 @@ impl Serialize for Day {
 }
 
 kernel::schemas! {
-    Day: "Day", "A day in +08:00, such as 2026-01-31", schema::text().pattern(Some("^[0-9]{4}-[0-9]{2}-[0-9]{2}$"));
+    Day: "Day", "A day in +08:00, such as 2026-01-31", schema::text()
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Date)));
 }
 
 /// The moment that `2026-01-31 20:00:00` names in Beijing, as both providers write it in their statements.

@@ -86,7 +86,7 @@ fn describe(api: &mut Api) {
         .answers_in(StatusCode::OK, CSV, "The comparison as a table, with a byte order mark.")
         .refuses(
             StatusCode::CONFLICT,
-            "`statement-not-ready`: until 10:00 on the next day. `no-statement`: there is none and will be none.",
+            "`statement-not-ready`: until 10:00 on the next day, in +08:00. `no-statement`: there is none and will be none.",
         ),
     );
 }
@@ -123,12 +123,12 @@ async fn reconciliation_report(desk: Arc<Desk>, call: Call) -> Result<Reply, Pay
     })
 }
 
-fn wanted_day(call: &Call) -> Result<Day, Problem> {
+fn wanted_day(call: &Call) -> Result<Day, PaymentError> {
     let today = Day::of(call.now());
     let day = call.query_parameter("day")?.unwrap_or_else(|| today.before());
     match day < today {
         true => Ok(day),
-        false => Err(Problem::invalid_field("day", "must be a day that is over, in +08:00")),
+        false => Err(PaymentError::StatementNotReady(day)),
     }
 }
 
