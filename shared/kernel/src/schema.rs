@@ -71,14 +71,14 @@ schemas! {
     Money: "Money", "Yuan with two decimals", text()
         .pattern(Some(r"^[0-9]{1,8}\.[0-9]{2}$"))
         .examples(["19.90"]);
-    Amount: "Amount", "Yuan: \"19.9\", \"19.90\" or the number 19.9; at most two decimals", OneOfBuilder::new()
-        .item(text().pattern(Some(r"^([1-9][0-9]{0,7}(\.[0-9]{1,2})?|0\.([1-9][0-9]?|0[1-9]))$")))
-        .item(ObjectBuilder::new()
-            .schema_type(Type::Number)
-            .minimum(Some(0.01))
-            .maximum(Some(99_999_999.99))
-            .multiple_of(Some(0.01)))
-        .examples(["19.90"]);
+    Amount: "Amount", "Yuan, more than nothing: \"19.9\", \"19.90\" or the number 19.9; at most two decimals", yuan(
+        r"^(0*[1-9][0-9]{0,7}(\.[0-9]{1,2}0*)?|0+\.([1-9][0-9]?|0[1-9])0*)$",
+        0.01,
+    ).examples(["19.90"]);
+    AmountBound: "AmountBound", "Yuan, from nothing on: \"0\", \"19.90\" or the number 19.9; at most two decimals", yuan(
+        r"^0*[0-9]{1,8}(\.[0-9]{1,2}0*)?$",
+        0.0,
+    ).examples(["19.90"]);
     Timestamp: "Timestamp", "Milliseconds since 1970-01-01T00:00:00Z", ObjectBuilder::new()
         .schema_type(Type::Integer)
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
@@ -89,6 +89,21 @@ schemas! {
 /// `#[schema(value_type = kernel::schema::Amount)]` on the fields of requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Amount;
+
+/// How requests may write a bound of [`Money`] that they look for: as [`Amount`], and nothing at all. For descriptions of
+/// query parameters.
+#[derive(Debug, Clone, Copy)]
+pub struct AmountBound;
+
+fn yuan(pattern: &str, least: f64) -> OneOfBuilder {
+    OneOfBuilder::new().item(text().pattern(Some(pattern))).item(
+        ObjectBuilder::new()
+            .schema_type(Type::Number)
+            .minimum(Some(least))
+            .maximum(Some(99_999_999.99))
+            .multiple_of(Some(0.01)),
+    )
+}
 
 impl<const MIN: usize, const MAX: usize> PartialSchema for Text<MIN, MAX> {
     fn schema() -> RefOr<Schema> {
@@ -119,6 +134,8 @@ impl<const MIN: usize, const MAX: usize> ToSchema for Text<MIN, MAX> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prop_assert_eq, proptest};
+    use regex::Regex;
     use serde_json::{Value, json};
 
     use super::*;
@@ -128,5 +145,20 @@ mod tests {
         let schema: Value = serde_json::to_value(Text::<2, 9>::schema()).unwrap();
         assert_eq!((&schema["minLength"], &schema["maxLength"]), (&json!(2), &json!(9)));
         assert_eq!(Text::<2, 9>::name(), "Text2To9");
+    }
+
+    /// What a schema's text has to look like.
+    fn pattern<T: PartialSchema>() -> Regex {
+        let schema: Value = serde_json::to_value(T::schema()).unwrap();
+        Regex::new(schema["oneOf"][0]["pattern"].as_str().unwrap()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn amounts_are_described_as_they_are_read(text in "0{0,2}[0-9]{0,9}[.]?[0-9]{0,3}|0{0,2}[.]0{0,2}[0-9]?0{0,2}") {
+            let read = text.parse::<Money>();
+            prop_assert_eq!(pattern::<AmountBound>().is_match(&text), read.is_ok());
+            prop_assert_eq!(pattern::<Amount>().is_match(&text), read.and_then(Money::positive).is_ok());
+        }
     }
 }
