@@ -10,6 +10,24 @@ use serde::Deserialize;
 /// The executables of the workspace by the names of their binaries.
 pub type Binaries = BTreeMap<String, PathBuf>;
 
+/// How the functions are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Profile {
+    /// Quickly, and able to describe themselves.
+    Dev,
+    /// As for AWS.
+    Release,
+}
+
+impl Profile {
+    /// The one that this platform itself was built with: `cargo run --release` measures release builds.
+    pub const OWN: Self = if cfg!(debug_assertions) {
+        Self::Dev
+    } else {
+        Self::Release
+    };
+}
+
 /// Why there are no functions to run.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BuildError {
@@ -26,12 +44,12 @@ pub enum BuildError {
 ///
 /// # Errors
 /// Cargo can not be started or fails.
-pub fn build(root: &Path, release: bool) -> Result<Binaries, BuildError> {
-    static BUILT: Mutex<BTreeMap<(PathBuf, bool), Result<Binaries, BuildError>>> = Mutex::new(BTreeMap::new());
+pub fn build(root: &Path, profile: Profile) -> Result<Binaries, BuildError> {
+    static BUILT: Mutex<BTreeMap<(PathBuf, Profile), Result<Binaries, BuildError>>> = Mutex::new(BTreeMap::new());
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     built
-        .entry((root.to_owned(), release))
-        .or_insert_with(|| run_cargo(root, release))
+        .entry((root.to_owned(), profile))
+        .or_insert_with(|| run_cargo(root, profile))
         .clone()
 }
 
@@ -53,7 +71,7 @@ struct Target {
     kind: Vec<String>,
 }
 
-fn run_cargo(root: &Path, release: bool) -> Result<Binaries, BuildError> {
+fn run_cargo(root: &Path, profile: Profile) -> Result<Binaries, BuildError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
@@ -66,7 +84,7 @@ fn run_cargo(root: &Path, release: bool) -> Result<Binaries, BuildError> {
         .current_dir(root)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit());
-    if release {
+    if profile == Profile::Release {
         command.arg("--release");
     }
     // Inside `cargo run` and `cargo test` cargo describes the package that runs; a build script that looks at such a

@@ -43,7 +43,7 @@ use crate::aws::deliveries::{Deliveries, Pending};
 use crate::aws::permissions::OPERATOR;
 use crate::aws::storage::Durability;
 use crate::aws::{AwsEndpoint, AwsError};
-use crate::cargo_build::{Binaries, BuildError};
+use crate::cargo_build::{Binaries, BuildError, Profile};
 use crate::clock::PlatformClock;
 use crate::demo::DemoError;
 use crate::faults::Faults;
@@ -105,11 +105,8 @@ pub enum Providers {
 /// Where functions come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Cargo builds the workspace.
-    Cargo {
-        /// Whether with the release profile.
-        release: bool,
-    },
+    /// Cargo builds the workspace, with the profile of the platform itself.
+    Cargo,
     /// They were built already.
     Built(Binaries),
 }
@@ -123,7 +120,7 @@ impl Options {
             port: 0,
             data: Data::Memory,
             template: root().join("template.yaml"),
-            functions: Source::Cargo { release: false },
+            functions: Source::Cargo,
             edge: true,
             providers: Providers::Sandbox,
             alipay_certificates: false,
@@ -536,8 +533,8 @@ fn lock(data: &Path) -> Result<File, StartError> {
 async fn binaries(source: Source) -> Result<Binaries, StartError> {
     match source {
         Source::Built(binaries) => Ok(binaries),
-        Source::Cargo { release } => {
-            let built = tokio::task::spawn_blocking(move || cargo_build::build(root(), release)).await;
+        Source::Cargo => {
+            let built = tokio::task::spawn_blocking(|| cargo_build::build(root(), Profile::OWN)).await;
             Ok(built.unwrap_or(Err(BuildError::Failed))?)
         }
     }

@@ -41,9 +41,6 @@ struct Arguments {
     /// Works with certificates at the simulated Alipay, instead of bare keys.
     #[arg(long)]
     alipay_certificates: bool,
-    /// Builds the functions with the release profile.
-    #[arg(long, conflicts_with = "built")]
-    release: bool,
     /// Another template.
     #[arg(long, hide = true)]
     template: Option<PathBuf>,
@@ -263,9 +260,7 @@ async fn run(arguments: Arguments) -> Result<(), StartError> {
     tokio::pin!(ended);
     let functions = match &arguments.built {
         Some(folder) => Source::Built(cargo_build::found_in(folder).map_err(StartError::Functions)?),
-        None => Source::Cargo {
-            release: arguments.release,
-        },
+        None => Source::Cargo,
     };
     let template = arguments.template.unwrap_or_else(|| cfmp::root().join("template.yaml"));
     let started = Platform::start(Options {

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-use crate::cargo_build::{self, Binaries, BuildError};
+use crate::cargo_build::{self, Binaries, BuildError, Profile};
 use crate::template::TemplateError;
 use crate::template::model::Template;
 
@@ -68,7 +68,7 @@ pub fn of_workspace() -> Result<Value, OpenApiError> {
     let root = crate::root();
     // The document names no host, so neither does it depend on one.
     let template = Template::read(&root.join("template.yaml"), "http://127.0.0.1")?;
-    document(&template, &cargo_build::build(root, false)?)
+    document(&template, &cargo_build::build(root, Profile::Dev)?)
 }
 
 /// The document for these functions, members in a fixed order.

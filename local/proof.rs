@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 
 use crate::books::{Books, BooksError, Report};
-use crate::cargo_build::{self, BuildError};
+use crate::cargo_build::{self, BuildError, Profile};
 use crate::faults::{Fault, Kind, Point};
 use crate::{Source, root};
 pub use flows::Flow;
@@ -194,7 +194,7 @@ pub enum Progress<'a> {
 /// # Errors
 /// [`ProofError`]. What a trial shows is no error: see [`Outcome::failures`].
 pub async fn run(plan: &Plan, tell: impl Fn(Progress<'_>)) -> Result<Outcome, ProofError> {
-    let built = tokio::task::spawn_blocking(|| cargo_build::build(root(), false)).await;
+    let built = tokio::task::spawn_blocking(|| cargo_build::build(root(), Profile::OWN)).await;
     let functions = Source::Built(built.unwrap_or(Err(BuildError::Failed))?);
     let template = plan.template.clone().unwrap_or_else(|| root().join("template.yaml"));
     let open = || Market::open(functions.clone(), template.clone());

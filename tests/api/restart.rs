@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use cfmp::cargo_build;
+use cfmp::cargo_build::{self, Profile};
 use serde_json::json;
 
 use crate::world::{Member, World};
@@ -18,7 +18,7 @@ struct Running {
 
 /// The folder of binaries that cargo built.
 fn built() -> PathBuf {
-    let binaries = cargo_build::build(cfmp::root(), false).unwrap();
+    let binaries = cargo_build::build(cfmp::root(), Profile::OWN).unwrap();
     binaries["create-order"].parent().unwrap().to_owned()
 }
 
