@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cloud::secrets::SecretError;
 use cloud::settings::SettingError;
 use cloud::{Cloud, StartError};
 use contracts::payments::PaymentMethod;
@@ -48,6 +49,8 @@ use keys::Keys;
 use notification::Addressee;
 use request::{Method, Request};
 
+/// Variable with the ARN of the secret that holds the keys.
+const SECRET: &str = "ALIPAY_SECRET";
 /// Time limit of a call.
 const LIMIT: Duration = Duration::from_millis(2_000);
 /// Alipay's limit of a title, in characters.
@@ -130,12 +133,21 @@ impl Alipay {
                 app_id,
                 seller_id,
                 callback: format!("{base_url}/api/payment/callback/{}", PaymentMethod::Alipay.word()),
-                keys: cloud.secret("ALIPAY_SECRET").await?,
+                keys: cloud.secret(SECRET).await?,
             },
             connection: Connection::to_the_web(cloud),
             downloads: Downloads::new(Connection::to_the_web(cloud), &stage),
             clock: cloud.clock().clone(),
         })
+    }
+
+    /// Whether the app's private key signs.
+    ///
+    /// # Errors
+    /// [`StartError`] names the member of the secret.
+    pub fn check_signing_key(&self) -> Result<(), StartError> {
+        let checked = self.merchant.keys.check();
+        checked.map_err(|error| SecretError::wrong(SECRET, error).into())
     }
 
     async fn call(&self, method: Method, payment: PaymentId, form: Option<String>) -> Result<Answer, Silence> {

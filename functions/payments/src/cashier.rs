@@ -51,9 +51,17 @@ impl Cashier {
     /// # Errors
     /// [`StartError`].
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Self::with(cloud, Arc::new(Providers::from_env(cloud).await?))
+    }
+
+    /// The same at providers that are there already.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn with(cloud: &Cloud, providers: Arc<Providers>) -> Result<Self, StartError> {
         Ok(Self {
             payments: WritePayments::from_env(cloud)?,
-            providers: Arc::new(Providers::from_env(cloud).await?),
+            providers,
         })
     }
 

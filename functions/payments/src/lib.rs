@@ -17,6 +17,7 @@ pub mod reconciliation;
 pub mod refund;
 pub mod refunds;
 pub mod sandbox;
+mod signing_key;
 pub mod spreadsheet;
 pub mod statement;
 pub mod status;

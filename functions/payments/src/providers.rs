@@ -62,6 +62,22 @@ impl Providers {
     /// [`StartError`]: a setting is missing, or the sandbox is enabled in production, where orders would be had for
     /// nothing.
     pub async fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        let providers = Self::heard(cloud).await?;
+        if let Some(alipay) = &providers.alipay.real {
+            alipay.check_signing_key()?;
+        }
+        if let Some(wechat_pay) = &providers.wechat_pay.real {
+            wechat_pay.check_signing_key()?;
+        }
+        Ok(providers)
+    }
+
+    /// The same for who hears them and seldom asks: whether our own keys sign is left to the first request, because to
+    /// find out takes longer than all other start.
+    ///
+    /// # Errors
+    /// As [`Providers::from_env`].
+    pub async fn heard(cloud: &Cloud) -> Result<Self, StartError> {
         let settings = cloud.settings();
         let (stage, sandbox) = (settings.required("STAGE")?, settings.required("SANDBOX")?);
         let has_sandbox = sandbox_allowed(&stage, &sandbox)?;

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use cloud::secrets::SecretError;
 use cloud::settings::{SettingError, Settings};
 use cloud::{Cloud, StartError};
 use contracts::payments::PaymentMethod;
@@ -56,6 +57,8 @@ use crate::provider::{
 use crate::refund::Refund;
 use crate::statement::{Day, Downloads, Stated};
 
+/// Variable with the ARN of the secret that holds the keys.
+const SECRET: &str = "WECHAT_PAY_SECRET";
 /// Time limit of a call.
 const LIMIT: Duration = Duration::from_millis(2_000);
 
@@ -110,9 +113,18 @@ impl WechatPay {
             downloads: Downloads::new(Connection::to_the_web(cloud), &stage),
             notify_url: format!("{api}/api/payment/callback/{}", PaymentMethod::WechatPay.word()),
             account: Account::from_settings(settings)?,
-            credentials: cloud.secret("WECHAT_PAY_SECRET").await?,
+            credentials: cloud.secret(SECRET).await?,
             clock: cloud.clock().clone(),
         })
+    }
+
+    /// Whether the merchant's private key signs.
+    ///
+    /// # Errors
+    /// [`StartError`] names the member of the secret.
+    pub fn check_signing_key(&self) -> Result<(), StartError> {
+        let checked = self.credentials.check();
+        checked.map_err(|error| SecretError::wrong(SECRET, error).into())
     }
 
     async fn post(&self, path: &str, body: &(impl Serialize + Sync)) -> Result<Answer, Silence> {

@@ -31,6 +31,16 @@ pub enum SecretError {
     },
 }
 
+impl SecretError {
+    /// The secret whose ARN the setting `variable` holds is not usable.
+    pub fn wrong(variable: &'static str, reason: impl std::fmt::Display) -> Self {
+        Self::Wrong {
+            variable,
+            reason: reason.to_string(),
+        }
+    }
+}
+
 impl Cloud {
     /// Reads the secret whose ARN the setting `variable` holds, and parses it.
     ///
@@ -41,13 +51,8 @@ impl Cloud {
         variable: &'static str,
     ) -> Result<T, StartError> {
         let text = self.secret_text(variable).await?;
-        text.parse::<T>().map_err(|error| {
-            SecretError::Wrong {
-                variable,
-                reason: error.to_string(),
-            }
-            .into()
-        })
+        text.parse::<T>()
+            .map_err(|error| SecretError::wrong(variable, error).into())
     }
 
     /// Reads the secret whose ARN the setting `variable` holds, once, and makes of it what `derive` makes, such as keys.
@@ -64,13 +69,7 @@ impl Cloud {
         E: std::fmt::Display,
     {
         let secret: S = self.secret(variable).await?;
-        derive(&secret).map_err(|error| {
-            SecretError::Wrong {
-                variable,
-                reason: error.to_string(),
-            }
-            .into()
-        })
+        derive(&secret).map_err(|error| SecretError::wrong(variable, error).into())
     }
 
     async fn secret_text(&self, variable: &'static str) -> Result<String, StartError> {
@@ -81,10 +80,9 @@ impl Cloud {
             variable,
             reason: DisplayErrorContext(&error).to_string(),
         })?;
-        let text = secret.secret_string.ok_or_else(|| SecretError::Wrong {
-            variable,
-            reason: "it has no text".into(),
-        })?;
+        let text = secret
+            .secret_string
+            .ok_or_else(|| SecretError::wrong(variable, "it has no text"))?;
         Ok(text)
     }
 }

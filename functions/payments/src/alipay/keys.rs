@@ -4,18 +4,19 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::PublicEncryptingKey;
-use aws_lc_rs::signature::{
-    KeyPair, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
-};
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
 use serde_json::{Map, Value};
 
 use super::certificate::{Certificate, root_serial_number};
+use crate::signing_key::{NoSigningKey, SigningKey};
+
+/// The member of the secret that is ours alone.
+const PRIVATE_KEY: &str = "app_private_key";
 
 /// What the secret holds. Its text is JSON, in one of two modes:
 ///
@@ -26,7 +27,7 @@ use super::certificate::{Certificate, root_serial_number};
 /// Keys are PEM or the bare base64 that Alipay's tools hand out: a private key as PKCS #8 or PKCS #1, a public one as
 /// SubjectPublicKeyInfo. Certificates are PEM. Several of Alipay's at once, so that its changing them loses no callback.
 pub(super) struct Keys {
-    ours: RsaKeyPair,
+    ours: SigningKey,
     theirs: Vec<TheirKey>,
     serial_numbers: Option<SerialNumbers>,
 }
@@ -78,13 +79,14 @@ impl NotSigned {
 }
 
 impl Keys {
-    /// Signs `text`, in base64. `None` where the library fails, which is not expected.
+    /// Signs `text`, in base64. `None` where the key is none that signs: [`Keys::check`] says so before.
     pub(super) fn sign(&self, text: &str) -> Option<String> {
-        let mut signature = vec![0; self.ours.public_modulus_len()];
-        self.ours
-            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)
-            .ok()?;
-        Some(STANDARD.encode(signature))
+        self.ours.sign(text.as_bytes()).ok()
+    }
+
+    /// Whether our key signs.
+    pub(super) fn check(&self) -> Result<(), KeysError> {
+        self.ours.check().map_err(|_| wrong(PRIVATE_KEY)(NoSigningKey::REASON))
     }
 
     /// Whether `signature` is Alipay's of `text`; by the certificate of that serial number, where one is named.
@@ -116,7 +118,8 @@ impl FromStr for Keys {
 
     fn from_str(json: &str) -> Result<Self, KeysError> {
         let secret: Map<String, Value> = serde_json::from_str(json).map_err(|_| KeysError::NotAnObject)?;
-        let ours = private_key(text(&secret, "app_private_key")?).map_err(wrong("app_private_key"))?;
+        let ours =
+            SigningKey::read(text(&secret, PRIVATE_KEY)?).map_err(|_| wrong(PRIVATE_KEY)(NoSigningKey::REASON))?;
         let with_certificates = ["app_certificate", "alipay_root_certificate", "alipay_certificates"]
             .iter()
             .any(|member| secret.contains_key(*member));
@@ -135,7 +138,7 @@ impl FromStr for Keys {
             return Err(wrong("alipay_public_keys")(reason));
         }
         let app = Certificate::single(text(&secret, "app_certificate")?).map_err(wrong("app_certificate"))?;
-        if app.bare_public_key != ours.public_key().as_ref() {
+        if app.bare_public_key != ours.public_key() {
             return Err(wrong("app_certificate")("is of another key than app_private_key"));
         }
         let root = Certificate::chain(text(&secret, "alipay_root_certificate")?)
@@ -196,21 +199,6 @@ fn wrong(member: &str) -> impl Fn(&'static str) -> KeysError {
     }
 }
 
-fn private_key(text: &str) -> Result<RsaKeyPair, &'static str> {
-    const REASON: &str = "is not an RSA private key of at least 2048 bits, in PEM or base64, as PKCS #8 or PKCS #1";
-    if is_pem(text) {
-        return match PrivateKeyDer::from_pem_slice(text.as_bytes()) {
-            Ok(PrivateKeyDer::Pkcs8(der)) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|_| REASON),
-            Ok(PrivateKeyDer::Pkcs1(der)) => RsaKeyPair::from_der(der.secret_pkcs1_der()).map_err(|_| REASON),
-            _ => Err(REASON),
-        };
-    }
-    let der = bare(text).ok_or(REASON)?;
-    RsaKeyPair::from_pkcs8(&der)
-        .or_else(|_| RsaKeyPair::from_der(&der))
-        .map_err(|_| REASON)
-}
-
 fn public_key(text: &str) -> Result<Vec<u8>, &'static str> {
     if is_pem(text) {
         return SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes())
@@ -220,7 +208,7 @@ fn public_key(text: &str) -> Result<Vec<u8>, &'static str> {
     bare(text).ok_or("is neither PEM nor base64")
 }
 
-fn their_key(der: &[u8], serial_number: Option<String>, ours: &RsaKeyPair) -> Result<TheirKey, &'static str> {
+fn their_key(der: &[u8], serial_number: Option<String>, ours: &SigningKey) -> Result<TheirKey, &'static str> {
     // Reads SubjectPublicKeyInfo and PKCS #1.
     let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)
         .parse()
@@ -231,7 +219,7 @@ fn their_key(der: &[u8], serial_number: Option<String>, ours: &RsaKeyPair) -> Re
         .map_err(|_| "is not an RSA public key of at least 2048 bits")?;
     // The two public keys stand side by side in Alipay's console. With ours in the place of theirs everything would start,
     // and no callback ever be believed.
-    let own = ours.public_key().as_ref();
+    let own = ours.public_key();
     if der.windows(own.len()).any(|part| part == own) {
         return Err("is the app's own public key, not Alipay's");
     }
@@ -396,6 +384,20 @@ mod tests {
         let mut secret = in_certificate_mode();
         secret["alipay_public_keys"] = json!([VECTORS.key("alipay_public_key")]);
         assert!(refused(&secret).contains("alipay_public_keys"));
+    }
+
+    #[test]
+    fn a_key_whose_numbers_do_not_fit_together_is_found_by_who_signs() {
+        let keys: Keys = in_key_mode().to_string().parse().unwrap();
+        assert_eq!(keys.check(), Ok(()));
+        let mut der = STANDARD.decode(one_line(VECTORS.key("app_private_key_pkcs1"))).unwrap();
+        // Amid the private exponent.
+        der[400] ^= 1;
+        let mut secret = in_key_mode();
+        secret["app_private_key"] = json!(STANDARD.encode(der));
+        let keys: Keys = secret.to_string().parse().unwrap();
+        assert_eq!(keys.check(), Err(wrong("app_private_key")(NoSigningKey::REASON)));
+        assert_eq!(keys.sign("text"), None);
     }
 
     #[test]

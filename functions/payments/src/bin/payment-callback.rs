@@ -15,6 +15,7 @@ use kernel::{OrderId, PaymentId, Timestamp};
 use payments::cashier::Cashier;
 use payments::error::PaymentError;
 use payments::provider::{CallbackError, Handled, News, Provider, ProviderName};
+use payments::providers::Providers;
 use payments::refunds::Refunds;
 use payments::sandbox::Sandbox;
 use payments::status::Status;
@@ -32,10 +33,10 @@ struct Desk {
 impl Desk {
     async fn from_env(cloud: Cloud) -> Result<Self, StartError> {
         let return_page = cloud.settings().optional("PAYMENT_RETURN_PAGE");
-        let cashier = Cashier::from_env(&cloud).await?;
+        let providers = Arc::new(Providers::heard(&cloud).await?);
         Ok(Self {
-            refunds: Refunds::with(&cloud, cashier.providers().clone())?,
-            cashier,
+            cashier: Cashier::with(&cloud, providers.clone())?,
+            refunds: Refunds::with(&cloud, providers)?,
             return_page,
         })
     }

@@ -2,11 +2,10 @@
 
 use std::str::FromStr;
 
-use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256};
 use kernel::Timestamp;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 use serde::Deserialize;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode, Encode};
@@ -14,6 +13,7 @@ use x509_cert::time::Time;
 
 use super::sealed::ApiKeys;
 use super::signature::{MerchantKey, PUBLIC_KEY_ID, PlatformKey, PlatformKeys, serial};
+use crate::signing_key::{NoSigningKey, SigningKey};
 
 /// The keys of both sides, read from JSON:
 ///
@@ -75,6 +75,13 @@ struct PublicKey {
     key: String,
 }
 
+impl Credentials {
+    /// Whether the merchant's key signs.
+    pub(super) fn check(&self) -> Result<(), CredentialsError> {
+        self.merchant_key.check().map_err(|NoSigningKey| no_signing_key())
+    }
+}
+
 impl FromStr for Credentials {
     type Err = CredentialsError;
 
@@ -124,15 +131,12 @@ fn wrong(member: impl Into<String>, reason: &'static str) -> CredentialsError {
     }
 }
 
-fn private_key(pem: &str) -> Result<RsaKeyPair, CredentialsError> {
-    let wrong = |reason| wrong("merchant_private_key", reason);
-    let der = PrivateKeyDer::from_pem_slice(pem.as_bytes()).map_err(|_| wrong("it must be a private key in PEM"))?;
-    match &der {
-        PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
-        PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
-        _ => return Err(wrong("it must be PKCS#8 or PKCS#1")),
-    }
-    .map_err(|_| wrong("it must be an RSA key of at least 2048 bits"))
+fn private_key(text: &str) -> Result<SigningKey, CredentialsError> {
+    SigningKey::read(text).map_err(|NoSigningKey| no_signing_key())
+}
+
+fn no_signing_key() -> CredentialsError {
+    wrong("merchant_private_key", NoSigningKey::REASON)
 }
 
 fn api_keys(keys: &[String]) -> Result<ApiKeys, CredentialsError> {

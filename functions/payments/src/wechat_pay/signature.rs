@@ -9,13 +9,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{self, ParsedPublicKey, RsaKeyPair};
+use aws_lc_rs::signature::ParsedPublicKey;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http_function::{HeaderMap, Method};
 use kernel::Timestamp;
 use uuid::Uuid;
+
+use crate::signing_key::{NoSigningKey, SigningKey};
 
 /// The one kind of signature that is made and believed.
 pub(super) const KIND: &str = "WECHATPAY2-SHA256-RSA2048";
@@ -34,14 +35,9 @@ pub(super) const NONCE: &str = "wechatpay-nonce";
 
 /// Our key, which signs what we send.
 pub(super) struct MerchantKey {
-    key: RsaKeyPair,
+    key: SigningKey,
     serial_no: String,
 }
-
-/// Our key did not sign.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the merchant's private key does not sign")]
-pub(super) struct NotSigned;
 
 /// What makes each signature different: the second in which it is made, and a number used once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +59,7 @@ impl Stamp {
 
 impl MerchantKey {
     /// `serial_no` is that of the certificate which WeChat Pay has of this key.
-    pub(super) fn new(key: RsaKeyPair, serial_no: String) -> Self {
+    pub(super) fn new(key: SigningKey, serial_no: String) -> Self {
         Self { key, serial_no }
     }
 
@@ -76,12 +72,12 @@ impl MerchantKey {
         path: &str,
         body: &[u8],
         stamp: &Stamp,
-    ) -> Result<String, NotSigned> {
+    ) -> Result<String, NoSigningKey> {
         let Stamp { timestamp, nonce } = stamp;
         let mut text = format!("{method}\n{path}\n{timestamp}\n{nonce}\n").into_bytes();
         text.extend_from_slice(body);
         text.push(b'\n');
-        let signature = self.sign(&text)?;
+        let signature = self.key.sign(&text)?;
         let serial_no = &self.serial_no;
         Ok(format!(
             "{KIND} mchid=\"{merchant_id}\",nonce_str=\"{nonce}\",timestamp=\"{timestamp}\",serial_no=\"{serial_no}\",\
@@ -90,17 +86,15 @@ impl MerchantKey {
     }
 
     /// The `paySign` of the parameters with which a page in WeChat opens the payment.
-    pub(super) fn pay_sign(&self, app_id: &str, package: &str, stamp: &Stamp) -> Result<String, NotSigned> {
+    pub(super) fn pay_sign(&self, app_id: &str, package: &str, stamp: &Stamp) -> Result<String, NoSigningKey> {
         let Stamp { timestamp, nonce } = stamp;
-        self.sign(format!("{app_id}\n{timestamp}\n{nonce}\n{package}\n").as_bytes())
+        self.key
+            .sign(format!("{app_id}\n{timestamp}\n{nonce}\n{package}\n").as_bytes())
     }
 
-    fn sign(&self, text: &[u8]) -> Result<String, NotSigned> {
-        let mut signature = vec![0; self.key.public_modulus_len()];
-        self.key
-            .sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), text, &mut signature)
-            .map_err(|_| NotSigned)?;
-        Ok(STANDARD.encode(signature))
+    /// Whether it signs.
+    pub(super) fn check(&self) -> Result<(), NoSigningKey> {
+        self.key.check()
     }
 }
 
