@@ -187,6 +187,7 @@ impl Table {
                 start = answer.last_evaluated_key.filter(|key| !key.is_empty());
                 if start.is_none() || found.len() >= wanted {
                     found.truncate(wanted);
+                    self.saw(&found);
                     return Ok(found);
                 }
             }
