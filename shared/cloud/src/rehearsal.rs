@@ -126,7 +126,8 @@ pub fn saw(table: &str, facts: impl FnOnce() -> Facts) {
 #[must_use]
 pub fn seen(table: &str, known: &Facts) -> Facts {
     let stage = stage();
-    let fits = |seen: &&Seen| seen.table == table && known.iter().all(|(name, value)| seen.facts.get(name) == Some(value));
+    let fits =
+        |seen: &&Seen| seen.table == table && known.iter().all(|(name, value)| seen.facts.get(name) == Some(value));
     let found = stage.as_ref().and_then(|stage| stage.seen.iter().rev().find(fits));
     found.map(|seen| seen.facts.clone()).unwrap_or_default()
 }
@@ -270,11 +271,18 @@ mod tests {
         assert!(!reads("POST", "UpdateItem", "{}"));
         assert!(!reads("POST", "AnythingNew", "{}"));
         assert!(!reads("POST", "", "Action=PublishBatch"));
-        assert!(!reads("POST", "TransactWriteItems", r#"{"ConditionExpression":"attribute_exists(#a)"}"#));
+        assert!(!reads(
+            "POST",
+            "TransactWriteItems",
+            r#"{"ConditionExpression":"attribute_exists(#a)"}"#
+        ));
         let never = format!(r#"{{"Put":{{"ConditionExpression":"{NEVER}"}}}}"#);
         assert!(reads("POST", "TransactWriteItems", &never));
         assert!(!reads("POST", "PutItem", &never));
         assert_eq!(operation(Some("DynamoDB_20120810.GetItem")), "GetItem");
-        assert_eq!(host_of("https://sns.us-east-1.amazonaws.com/x?y"), "sns.us-east-1.amazonaws.com");
+        assert_eq!(
+            host_of("https://sns.us-east-1.amazonaws.com/x?y"),
+            "sns.us-east-1.amazonaws.com"
+        );
     }
 }

@@ -85,7 +85,10 @@ mod tests {
         let unattended = answer(&handler(true), json!({"Records": []})).await.unwrap();
         assert_eq!(unattended, json!({"batchItemFailures": []}));
         let redrive = answer(&handler(true), json!({"Records": [], "attended": "redrive"})).await;
-        assert_eq!(redrive.unwrap(), json!({"cause": "the order is not there", "effect": null}));
+        assert_eq!(
+            redrive.unwrap(),
+            json!({"cause": "the order is not there", "effect": null})
+        );
         let handled = answer(&handler(false), json!({"Records": [], "attended": "redrive"})).await;
         assert_eq!(handled.unwrap(), json!({"cause": null, "effect": null}));
         let rehearsed = answer(&handler(false), json!({"Records": [], "attended": "rehearsal"})).await;

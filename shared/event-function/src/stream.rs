@@ -108,7 +108,11 @@ async fn take_in<T: DeserializeOwned>(whole: WholeBatch<T>, payload: Value) -> R
         Err(error) => Err(error),
     };
     if let Err(error) = taken {
-        return Ok(failed(first.unwrap_or_default(), &error, "changes could not be taken in"));
+        return Ok(failed(
+            first.unwrap_or_default(),
+            &error,
+            "changes could not be taken in",
+        ));
     }
     Ok(finished())
 }

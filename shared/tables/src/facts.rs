@@ -51,11 +51,13 @@ pub(crate) fn of_update(update: &Update) -> Facts {
 
 /// The facts of the items that a transaction puts.
 pub(crate) fn of_actions(actions: &[TransactWriteItem]) -> Facts {
-    let items = actions.iter().filter_map(|action| match (action.put(), action.update()) {
-        (Some(put), _) => Some(&put.item),
-        (None, Some(update)) => Some(&update.key),
-        (None, None) => None,
-    });
+    let items = actions
+        .iter()
+        .filter_map(|action| match (action.put(), action.update()) {
+            (Some(put), _) => Some(&put.item),
+            (None, Some(update)) => Some(&update.key),
+            (None, None) => None,
+        });
     items.flat_map(of_item).collect()
 }
 
