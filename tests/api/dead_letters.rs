@@ -325,6 +325,37 @@ fn what_fails_again_goes_on_waiting_and_says_why_until_it_is_discarded() {
     });
 }
 
+/// A write that depends on what is there is asked about: what was mailed is not mailed again, and the preview knows.
+#[test]
+fn a_preview_tells_what_is_done_from_what_is_not() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        for (fault, outcome, mails_after) in [(Fault::LoseAnswer, "nothing", 0), (Fault::Fail, "changes", 1)] {
+            let scene = Scene::set(world, platform).await;
+            platform.faults().watch();
+            for ordinal in 1..=5 {
+                let delivery = format!("MailPeopleFunction delivery queue MailsQueue #{ordinal}");
+                platform.faults().set(point(&delivery), fault);
+            }
+            scene.buyer.pays(&scene.order).await;
+            let letter = scene.letter_of("mail-people").await;
+            let mails = || platform.aws().mails().unwrap().len();
+            let before = mails();
+            let preview = scene.preview(&letter).await;
+            assert_eq!(preview["outcome"], outcome, "{preview}");
+            if outcome == "changes" {
+                assert_eq!(preview["effect"]["action"], "dynamodb:PutItem");
+                assert_eq!(preview["effect"]["target"], "InboxesTable");
+                assert_eq!(preview["effect"]["after"]["user_uuid"], scene.seller.id);
+            }
+            assert_eq!(mails(), before);
+            scene.redrive(&letter).expect(200).await;
+            assert_eq!(mails(), before + mails_after);
+            assert_eq!(scene.preview(&letter).await["outcome"], "nothing");
+        }
+    });
+}
+
 /// A consumer whose message nobody explains, or whose dead letters nobody keeps, does not get into the template.
 #[test]
 fn every_consumer_of_the_template_is_known_to_who_keeps_its_dead_letters() {
