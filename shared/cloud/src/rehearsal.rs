@@ -137,7 +137,7 @@ pub fn seen(table: &str, known: &Facts) -> Facts {
 pub(crate) struct Guarded(SharedHttpClient);
 
 impl Guarded {
-    pub(crate) fn new(client: SharedHttpClient) -> SharedHttpClient {
+    pub(crate) fn around(client: SharedHttpClient) -> SharedHttpClient {
         SharedHttpClient::new(Self(client))
     }
 }
