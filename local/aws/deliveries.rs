@@ -102,11 +102,6 @@ impl Context {
     /// Deletes the records of a table's stream that every mapping has finished. AWS keeps them for 24 hours; here they stay
     /// while a message says where given-up records are, so that whoever reads it finds them.
     pub(super) async fn trim(&self, table: &str) -> Result<usize, StoreError> {
-        for queue in self.given_up_to.get(table).map_or(&[][..], Vec::as_slice) {
-            if self.queues.next_visible_ms(queue)?.is_some() {
-                return Ok(0);
-            }
-        }
         let mappings = self.mappings.get(table).map_or(&[][..], Vec::as_slice);
         let mut lowest: Option<String> = None;
         for mapping in mappings {
@@ -115,6 +110,12 @@ impl Context {
             };
             // Numbers have a fixed width, so that text compares as they do.
             lowest = Some(lowest.map_or(position.clone(), |lowest| lowest.min(position)));
+        }
+        // After the positions, so that what was given up before one of them is seen.
+        for queue in self.given_up_to.get(table).map_or(&[][..], Vec::as_slice) {
+            if self.queues.next_visible_ms(queue)?.is_some() {
+                return Ok(0);
+            }
         }
         match lowest {
             Some(through) => self.store.trim(table, &through).await,
