@@ -43,7 +43,7 @@ use self::dynamodb::access::Access;
 use self::dynamodb::{Store, StoreError};
 use self::mail::{Mail, Mails};
 use self::pattern::Pattern;
-use self::permissions::{Caller, Need, Permissions};
+use self::permissions::{Caller, Need, OPERATOR, Permissions};
 use self::queues::Queues;
 use self::schedules::Timetable;
 use self::secrets::Secrets;
@@ -54,6 +54,7 @@ use self::streams::{Mapping, Positions, Retries};
 use crate::clock::PlatformClock;
 use crate::faults::{Broken, Fault, Faults, HANGING, Kind, Site};
 use crate::functions::{Functions, Instance};
+use crate::invoke_api::{self, InvokeApi};
 use crate::recording::{Call, Event, Recording};
 use crate::template::model::{EventSource, Function, Template};
 
@@ -148,7 +149,9 @@ impl AwsEndpoint {
                     .filter_map(|subscription| subscription.dead_letter_arn.clone()),
             );
         let known = template.queues.values().cloned();
+        let read = sources.consumers.iter().map(|consumer| consumer.queue.clone());
         let queues = Queues::open(storage.clone(), known, dead_letters, clock.now_ms()).map_err(unusable)?;
+        let queues = queues.read_by_functions(read);
 
         let file = data.join("secrets.json");
         let secrets = Secrets::open(&file, &template.secrets, clock.now_ms())
@@ -178,9 +181,11 @@ impl AwsEndpoint {
     pub fn deliver(&self, functions: Functions) -> Deliveries {
         let parts = &self.parts;
         let functions = parts.functions.get_or_init(|| functions).clone();
-        let mut mappings = BTreeMap::<String, Vec<String>>::new();
+        let (mut mappings, mut given_up_to) = (BTreeMap::<String, Vec<String>>::new(), BTreeMap::new());
         for mapping in &parts.sources.mappings {
             mappings.entry(mapping.table.clone()).or_default().push(mapping.key());
+            let queues: &mut Vec<String> = given_up_to.entry(mapping.table.clone()).or_default();
+            queues.extend(mapping.on_failure.clone());
         }
         let context = Context {
             queues: parts.queues.clone(),
@@ -193,6 +198,7 @@ impl AwsEndpoint {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             mappings: Arc::new(mappings),
+            given_up_to: Arc::new(given_up_to),
         };
         Deliveries::start(context, &parts.sources)
     }
@@ -233,6 +239,37 @@ impl AwsEndpoint {
     /// Their file can not be read.
     pub fn mails(&self) -> Result<Vec<Mail>, rusqlite::Error> {
         self.parts.mails.list()
+    }
+
+    /// Looks into the tables, or changes them, with nobody's permissions: `operation` is DynamoDB's, e.g. `Scan`.
+    pub async fn as_operator(&self, operation: &str, body: &Value) -> (StatusCode, Value) {
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={OPERATOR}/20260101/us-east-1/dynamodb/aws4_request, \
+             SignedHeaders=host, Signature=0"
+        );
+        let request = Request::post("/")
+            .header("authorization", authorization)
+            .header("content-type", JSON_1_0)
+            .header("x-amz-date", "20260101T000000Z")
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .body(Bytes::from(body.to_string()));
+        match request {
+            Ok(request) => {
+                let response = self.answer(request).await;
+                (
+                    response.status(),
+                    serde_json::from_slice(response.body()).unwrap_or_default(),
+                )
+            }
+            Err(error) => (StatusCode::BAD_REQUEST, Value::from(error.to_string())),
+        }
+    }
+
+    /// Whether a request is signed by a function.
+    pub(crate) fn is_function(&self, headers: &HeaderMap) -> bool {
+        let credential = Credential::of(headers);
+        let caller = credential.and_then(|credential| self.parts.permissions.caller(&credential.access_key));
+        matches!(caller, Some(Caller::Function(_)))
     }
 
     /// Answers a signed request. It is carried out even if the caller does not wait for the answer.
@@ -354,6 +391,15 @@ impl AwsEndpoint {
             Service::DynamoDb => {
                 let operation = target.rsplit('.').next().unwrap_or_default();
                 let request = serde_json::from_slice(&body).unwrap_or(Value::Null);
+                if target.starts_with(dynamodb::STREAMS_API) {
+                    let stream = self.parts.store.stream_of(&request).unwrap_or_default();
+                    return Ok(Understood {
+                        target: format!("dynamodb:{operation}"),
+                        needs: vec![Need::new(format!("dynamodb:{operation}"), &stream)],
+                        resource: stream.clone(),
+                        work: Work::Records { body, stream },
+                    });
+                }
                 let access = Access::of(operation, &request);
                 Ok(Understood {
                     target: format!("dynamodb:{operation}"),
@@ -413,6 +459,19 @@ impl AwsEndpoint {
                     work: Work::Mail(mail),
                 })
             }
+            Service::Lambda => {
+                let unknown = || Refusal::new(404, "ResourceNotFoundException", "Function not found");
+                let functions = self.parts.functions.get().ok_or_else(unknown)?;
+                let name = invoke_api::function(head.uri.path()).ok_or_else(unknown)?;
+                let function = functions.resolve(&name).ok_or_else(unknown)?;
+                let resource = functions.arn(function).ok_or_else(unknown)?;
+                Ok(Understood {
+                    target: "lambda:Invoke".to_owned(),
+                    needs: vec![Need::new("lambda:InvokeFunction", &resource)],
+                    resource,
+                    work: Work::Invoke(Request::from_parts(head.clone(), body)),
+                })
+            }
             Service::ExecuteApi => {
                 let call = self.parts.connections.understand(&head.method, head.uri.path(), body)?;
                 Ok(Understood {
@@ -454,6 +513,24 @@ impl AwsEndpoint {
                     (respond(status, JSON_1_0, body), consumed)
                 }
                 Err(error) => failed(error.to_string()),
+            },
+            Work::Records { body, stream } => match parts.store.call(headers, body).await {
+                Ok((status, body)) => (
+                    respond(status, JSON_1_0, parts.store.records_shown(body, &stream)),
+                    None,
+                ),
+                Err(error) => failed(error.to_string()),
+            },
+            Work::Invoke(request) => match parts.functions.get() {
+                Some(functions) => {
+                    let invoke_api = InvokeApi {
+                        functions: functions.clone(),
+                        clock: parts.clock.clone(),
+                        recording: parts.recording.clone(),
+                    };
+                    (invoke_api.answer(request).await, None)
+                }
+                None => failed("there are no functions yet".to_owned()),
             },
             Work::Publish(call) => match parts.topics.publish(&parts.queues, &call, parts.clock.now_ms()) {
                 Ok(published) => {
@@ -550,11 +627,20 @@ struct Understood {
 
 /// What a call asks for.
 enum Work {
-    Store { body: Bytes, changes: BTreeSet<String> },
+    Store {
+        body: Bytes,
+        changes: BTreeSet<String>,
+    },
     Publish(PublishCall),
     Secret(String),
     Mail(Mail),
     Connection(ManagementCall),
+    /// Records of the stream of this ARN.
+    Records {
+        body: Bytes,
+        stream: String,
+    },
+    Invoke(Request<Bytes>),
 }
 
 /// The services, which differ in how they say no.
@@ -566,6 +652,8 @@ enum Service {
     Ses,
     /// The management API of the WebSocket API.
     ExecuteApi,
+    /// The Invoke API, as functions call it.
+    Lambda,
 }
 
 impl Service {
@@ -576,6 +664,7 @@ impl Service {
             "secretsmanager" => Some(Self::SecretsManager),
             "ses" => Some(Self::Ses),
             "execute-api" => Some(Self::ExecuteApi),
+            "lambda" => Some(Self::Lambda),
             _ => None,
         }
     }
@@ -591,7 +680,7 @@ impl Service {
         match self {
             Self::DynamoDb | Self::SecretsManager => Refusal::new(400, "AccessDeniedException", message),
             Self::Sns => Refusal::new(403, "AuthorizationError", message),
-            Self::Ses => Refusal::new(403, "AccessDeniedException", message),
+            Self::Ses | Self::Lambda => Refusal::new(403, "AccessDeniedException", message),
             Self::ExecuteApi => Refusal::new(403, "ForbiddenException", message),
         }
     }
@@ -602,7 +691,7 @@ impl Service {
         match self {
             Self::DynamoDb | Self::SecretsManager => Refusal::new(400, "ThrottlingException", message),
             Self::Sns => Refusal::new(429, "Throttled", message),
-            Self::Ses => Refusal::new(429, "TooManyRequestsException", message),
+            Self::Ses | Self::Lambda => Refusal::new(429, "TooManyRequestsException", message),
             Self::ExecuteApi => Refusal::new(429, "LimitExceededException", message),
         }
     }
@@ -611,7 +700,7 @@ impl Service {
         match self {
             Self::DynamoDb | Self::SecretsManager => Refusal::new(400, "UnrecognizedClientException", message),
             Self::Sns => Refusal::new(403, "InvalidClientTokenId", message),
-            Self::Ses | Self::ExecuteApi => Refusal::new(403, "UnrecognizedClientException", message),
+            Self::Ses | Self::ExecuteApi | Self::Lambda => Refusal::new(403, "UnrecognizedClientException", message),
         }
     }
 
@@ -621,10 +710,12 @@ impl Service {
         let mut response = match self {
             Self::DynamoDb => json_answer(status, JSON_1_0, &kind("com.amazon.coral.service#")),
             Self::SecretsManager => json_answer(status, JSON_1_1, &kind("")),
-            Self::Ses | Self::ExecuteApi => json_answer(status, JSON, &json!({"message": refusal.message})),
+            Self::Ses | Self::ExecuteApi | Self::Lambda => {
+                json_answer(status, JSON, &json!({"message": refusal.message}))
+            }
             Self::Sns => respond(status, XML, sns::error(refusal, &Uuid::new_v4().to_string()).into()),
         };
-        if matches!(self, Self::Ses | Self::ExecuteApi) {
+        if matches!(self, Self::Ses | Self::ExecuteApi | Self::Lambda) {
             let name = HeaderName::from_static("x-amzn-errortype");
             response
                 .headers_mut()

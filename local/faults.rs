@@ -62,8 +62,10 @@ impl Site {
     /// Whether it only looks: what is killed there has changed nothing that the call before had not changed.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        const READS: [&str; 7] = [
+        const READS: [&str; 9] = [
             "dynamodb:GetItem",
+            "dynamodb:GetRecords",
+            "dynamodb:GetShardIterator",
             "dynamodb:BatchGetItem",
             "dynamodb:Query",
             "dynamodb:Scan",

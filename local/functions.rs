@@ -238,6 +238,16 @@ impl Functions {
         task.await.unwrap_or(Outcome::Crashed)
     }
 
+    /// ARN of the function with this logical id.
+    #[must_use]
+    pub fn arn(&self, logical_id: &str) -> Option<String> {
+        let function = self.shared.template.functions.get(logical_id)?;
+        Some(format!(
+            "arn:aws:lambda:us-east-1:000000000000:function:{}",
+            function.name
+        ))
+    }
+
     /// Invocations that were asked for and have not come to an end.
     #[must_use]
     pub fn running(&self) -> usize {

@@ -29,18 +29,13 @@ pub(crate) struct InvokeApi {
 
 impl InvokeApi {
     pub(crate) async fn answer(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let path = request.uri().path();
-        let Some(name) = path
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.strip_suffix("/invocations"))
-        else {
+        let Some(name) = function(request.uri().path()) else {
             return refusal(
                 StatusCode::NOT_FOUND,
                 "ResourceNotFoundException",
                 "no such operation of the Invoke API",
             );
         };
-        let name = decoded(name);
         let Some(function) = self.functions.resolve(&name).map(str::to_owned) else {
             let message = format!("Function not found: arn:aws:lambda:us-east-1:000000000000:function:{name}");
             return refusal(StatusCode::NOT_FOUND, "ResourceNotFoundException", &message);
@@ -109,6 +104,12 @@ impl InvokeApi {
             detail: json!({ "request_id": invocation.request_id }),
         });
     }
+}
+
+/// The name of the function that a path of the Invoke API is about.
+pub(crate) fn function(path: &str) -> Option<String> {
+    let name = path.strip_prefix(PREFIX)?.strip_suffix("/invocations")?;
+    Some(decoded(name))
 }
 
 fn answered(request_id: &str, outcome: Outcome) -> Response<Bytes> {

@@ -8,6 +8,7 @@ pub mod books;
 pub mod buyer;
 pub mod cargo_build;
 pub mod clock;
+pub mod dead_letters;
 mod demo;
 pub mod faults;
 pub mod functions;
@@ -32,19 +33,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::StatusCode;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::aws::deliveries::{Deliveries, Pending};
-use crate::aws::permissions::OPERATOR;
 use crate::aws::storage::Durability;
 use crate::aws::{AwsEndpoint, AwsError};
 use crate::cargo_build::{Binaries, BuildError, Profile};
 use crate::clock::PlatformClock;
+use crate::dead_letters::{DeadLetter, Unreadable};
 use crate::demo::DemoError;
 use crate::faults::Faults;
 use crate::functions::{Deployment, Functions};
@@ -442,29 +442,18 @@ impl Platform {
 
     /// Looks into the tables, or changes them, with nobody's permissions: `operation` is DynamoDB's, e.g. `Scan`.
     pub async fn dynamodb(&self, operation: &str, body: &Value) -> (StatusCode, Value) {
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={OPERATOR}/20260101/us-east-1/dynamodb/aws4_request, \
-             SignedHeaders=host, Signature=0"
-        );
-        let request = Request::post("/")
-            .header("authorization", authorization)
-            .header("content-type", "application/x-amz-json-1.0")
-            .header("x-amz-date", "20260101T000000Z")
-            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
-            .body(Bytes::from(body.to_string()));
-        match request {
-            Ok(request) => {
-                let response = self.aws.answer(request).await;
-                (
-                    response.status(),
-                    serde_json::from_slice(response.body()).unwrap_or_default(),
-                )
-            }
-            Err(error) => (StatusCode::BAD_REQUEST, Value::from(error.to_string())),
-        }
+        self.aws.as_operator(operation, body).await
     }
 
-    /// Waits until no message is queued or in flight (dead letters do not count), every stream is read, no function
+    /// What nobody could handle and nobody has seen to.
+    ///
+    /// # Errors
+    /// Tables or queues can not be read.
+    pub async fn dead_letters(&self) -> Result<Vec<DeadLetter>, Unreadable> {
+        dead_letters::waiting(&self.aws, &self.template).await
+    }
+
+    /// Waits until no message is queued or in flight (dead letters that nobody reads do not count), every stream is read, no function
     /// runs, and simulated providers have nothing under way or due.
     ///
     /// # Errors

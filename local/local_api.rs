@@ -16,6 +16,7 @@ use crate::aws::AwsEndpoint;
 use crate::aws::deliveries::{Deliveries, Pending};
 use crate::aws::dynamodb::StoreError;
 use crate::clock::PlatformClock;
+use crate::dead_letters;
 use crate::faults::{Fault, Faults, Point};
 use crate::functions::Functions;
 use crate::logs::Logs;
@@ -28,8 +29,6 @@ use crate::template::model::Template;
 pub(crate) const PREFIX: &str = "/_local/";
 /// Logical id of the secret that service tokens are signed with.
 const SERVICE_TOKEN_SECRET: &str = "ServiceTokenSecret";
-/// Dead letters shown of one queue.
-const LETTERS: u32 = 1_000;
 /// Pause between two looks while waiting for idleness.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Longest wait for idleness, and the one when none is asked for.
@@ -93,8 +92,10 @@ impl LocalApi {
             (&Method::GET, ["clock"]) => Ok(json!({ "now_ms": self.clock.now_ms() })),
             (&Method::POST, ["clock"]) => self.advance(request.body()),
             (&Method::GET, ["queues"]) => self.queues(),
-            (&Method::GET, ["dead-letters"]) => self.dead_letters(),
-            (&Method::POST, ["dead-letters", queue, "redrive"]) => self.redrive(queue),
+            (&Method::GET, ["dead-letters"]) => dead_letters::waiting(&self.aws, &self.template)
+                .await
+                .map(|letters| json!({ "dead_letters": letters }))
+                .map_err(broken),
             (&Method::GET, ["pending"]) => self.pending(),
             (&Method::GET, ["idle"]) => self.idle(&query).await,
             (&Method::GET, ["faults"]) => Ok(self.faults()),
@@ -211,35 +212,6 @@ impl LocalApi {
     fn queues(&self) -> Result<Value, Refusal> {
         let counts = self.aws.queues().counts(self.clock.now_ms()).map_err(broken)?;
         Ok(json!({ "queues": counts }))
-    }
-
-    fn dead_letters(&self) -> Result<Value, Refusal> {
-        let queues = self.aws.queues();
-        let mut letters = Vec::new();
-        for queue in self
-            .template
-            .queues
-            .values()
-            .filter(|queue| queues.is_dead_letter_queue(&queue.arn))
-        {
-            for message in queues.peek(&queue.arn, LETTERS).map_err(broken)? {
-                letters.push(json!({ "queue": queue.name, "message": message }));
-            }
-        }
-        Ok(json!({ "dead_letters": letters }))
-    }
-
-    fn redrive(&self, name: &str) -> Result<Value, Refusal> {
-        let queues = self.aws.queues();
-        let queue = self
-            .template
-            .queues
-            .values()
-            .find(|queue| queue.name == name || queue.logical_id == name);
-        let queue = queue.filter(|queue| queues.is_dead_letter_queue(&queue.arn));
-        let queue = queue.ok_or_else(|| Refusal(StatusCode::NOT_FOUND, format!("{name} takes no dead letters")))?;
-        let moved = queues.redrive(&queue.arn, self.clock.now_ms()).map_err(broken)?;
-        Ok(json!({ "moved": moved }))
     }
 
     fn pending(&self) -> Result<Value, Refusal> {

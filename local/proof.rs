@@ -381,7 +381,7 @@ async fn live_on(market: &mut Market, runs: &mut [Run]) -> Result<(), ProofError
         }
     }
     let report = Books::read(&market.platform).await?.check(&market.put_up);
-    wrong.extend(look_around(market, &report)?);
+    wrong.extend(look_around(market, &report).await?);
     let most = runs.iter().map(|run| run.flow.end().most_mails);
     let most = most.fold([0, 0], |sum, most| [sum[0] + most[0], sum[1] + most[1]]);
     wrong.extend(market.too_many_mails(most)?);
@@ -394,11 +394,11 @@ async fn live_on(market: &mut Market, runs: &mut [Run]) -> Result<(), ProofError
 }
 
 /// What is wrong with the books as a whole, and what is left over.
-fn look_around(market: &Market, report: &Report) -> Result<Vec<String>, ProofError> {
+async fn look_around(market: &Market, report: &Report) -> Result<Vec<String>, ProofError> {
     let mut found: Vec<String> = report.violations.iter().map(ToString::to_string).collect();
     let people = report.for_people.iter();
     found.extend(people.map(|what| format!("left to a person: {what:?}")));
-    let letters = market.dead_letters()?.into_iter();
+    let letters = market.dead_letters().await?.into_iter();
     found.extend(letters.map(|letter| format!("dead letter in {letter}")));
     let mut pending = market.platform.work.pending().map_err(market::inside)?;
     if !pending.is_idle() {

@@ -17,6 +17,7 @@ pub use self::outcome::{Difference, Outcome};
 pub use self::plan::{Act, Certainty, Flow, Trouble, Way, Which, Wish};
 use crate::books::{Books, BooksError, Report};
 use crate::buyer::BuyerError;
+use crate::dead_letters::DeadLetter;
 use crate::local_api::WorkError;
 use crate::simulator::SimulatorError;
 use crate::{Data, Options, Platform, Providers, StartError};
@@ -182,9 +183,9 @@ impl Run {
             }
         }
         finish(platform).await?;
-        let put_back = dead_letters(platform)?;
+        let put_back = dead_letters(platform).await?;
         if !put_back.is_empty() {
-            put_dead_letters_back(platform)?;
+            put_dead_letters_back(platform).await?;
             finish(platform).await?;
         }
         let put_up: BTreeMap<String, i64> = purchases
@@ -193,7 +194,7 @@ impl Run {
             .collect();
         Ok(Played {
             report: Books::read(platform).await?.check(&put_up),
-            dead_letters: dead_letters(platform)?,
+            dead_letters: dead_letters(platform).await?,
             put_back,
             purchases,
         })
@@ -209,21 +210,25 @@ async fn finish(platform: &Platform) -> Result<(), RunError> {
     Ok(())
 }
 
-/// How many messages each queue gave up. On a busy machine a function that takes too long is enough for that.
-fn dead_letters(platform: &Platform) -> Result<BTreeMap<String, u64>, RunError> {
-    let queues = platform.work.pending()?.queues.into_iter();
-    let dead = queues.filter(|queue| queue.dead_letters && queue.total() > 0);
-    Ok(dead.map(|queue| (queue.name.clone(), queue.total())).collect())
+/// How many messages each function gave up. On a busy machine a function that takes too long is enough for that.
+async fn dead_letters(platform: &Platform) -> Result<BTreeMap<String, u64>, RunError> {
+    let mut dead = BTreeMap::new();
+    for letter in waiting(platform).await? {
+        *dead.entry(letter.of).or_default() += 1;
+    }
+    Ok(dead)
 }
 
-/// An operator's answer to dead letters: once more.
-fn put_dead_letters_back(platform: &Platform) -> Result<(), RunError> {
-    let queues = platform.aws().queues();
-    for queue in platform.work.pending()?.queues {
-        if queue.dead_letters && queue.total() > 0 {
-            let put_back = queues.redrive(&queue.arn, platform.clock().now_ms());
-            put_back.map_err(|error| RunError::Work(error.to_string()))?;
-        }
+async fn waiting(platform: &Platform) -> Result<Vec<DeadLetter>, RunError> {
+    let letters = platform.dead_letters().await;
+    letters.map_err(|error| RunError::Work(error.to_string()))
+}
+
+/// An administrator's answer to dead letters: once more.
+async fn put_dead_letters_back(platform: &Platform) -> Result<(), RunError> {
+    let desk = Desk::open(platform)?;
+    for letter in waiting(platform).await?.into_iter().filter_map(|letter| letter.id) {
+        desk.redrive(&letter).await?;
     }
     Ok(())
 }
@@ -237,10 +242,7 @@ async fn rest(platform: &Platform) -> Result<(), RunError> {
                 return Ok(());
             }
             let pending = platform.work.pending()?;
-            let waits_only = pending
-                .queues
-                .iter()
-                .all(|queue| queue.dead_letters || queue.visible == 0)
+            let waits_only = pending.queues.iter().all(|queue| queue.rests || queue.visible == 0)
                 && pending.streams.values().all(|records| *records == 0)
                 && pending.schedules + pending.invocations + pending.providers == 0;
             looks = if waits_only { looks + 1 } else { 0 };

@@ -36,6 +36,8 @@ pub(super) struct Context {
     pub(super) tasks: TaskTracker,
     /// Keys of the stream mappings by table.
     pub(super) mappings: Arc<BTreeMap<String, Vec<String>>>,
+    /// Queues that learn where given-up records of a table are.
+    pub(super) given_up_to: Arc<BTreeMap<String, Vec<String>>>,
 }
 
 impl Context {
@@ -97,7 +99,8 @@ impl Context {
         });
     }
 
-    /// Deletes the records of a table's stream that every mapping has finished.
+    /// Deletes the records of a table's stream that every mapping has finished. AWS keeps them for 24 hours; here they stay
+    /// while a message says where given-up records are, so that whoever reads it finds them.
     pub(super) async fn trim(&self, table: &str) -> Result<usize, StoreError> {
         let mappings = self.mappings.get(table).map_or(&[][..], Vec::as_slice);
         let mut lowest: Option<String> = None;
@@ -107,6 +110,12 @@ impl Context {
             };
             // Numbers have a fixed width, so that text compares as they do.
             lowest = Some(lowest.map_or(position.clone(), |lowest| lowest.min(position)));
+        }
+        // After the positions, so that what was given up before one of them is seen.
+        for queue in self.given_up_to.get(table).map_or(&[][..], Vec::as_slice) {
+            if self.queues.next_visible_ms(queue)?.is_some() {
+                return Ok(0);
+            }
         }
         match lowest {
             Some(through) => self.store.trim(table, &through).await,
@@ -131,9 +140,9 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// Whether nothing is left; dead letters do not count.
+    /// Whether nothing is left; dead letters that no function reads do not count.
     pub fn is_idle(&self) -> bool {
-        self.queues.iter().all(|queue| queue.dead_letters || queue.total() == 0)
+        self.queues.iter().all(|queue| queue.rests || queue.total() == 0)
             && self.streams.values().all(|records| *records == 0)
             && self.schedules == 0
             && self.invocations == 0
@@ -205,7 +214,7 @@ impl Deliveries {
         })
     }
 
-    /// Whether nothing is queued, unread or running. Dead letters do not count.
+    /// Whether nothing is queued, unread or running. Dead letters that no function reads do not count.
     pub fn is_idle(&self) -> bool {
         // Work moves in circles: a queue's function writes to a table whose stream fills a queue. Looking at one after
         // the other proves something only if nothing was written or sent in the meantime.

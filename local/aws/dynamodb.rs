@@ -42,6 +42,8 @@ const SHOWN_NUMBERS_FROM: u128 = 100_000_000_000_000_000_000;
 
 /// Most records that one read of a stream brings.
 pub const MOST_RECORDS: usize = 1000;
+/// How the targets of the Streams API begin.
+pub const STREAMS_API: &str = "DynamoDBStreams_";
 
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +76,8 @@ struct Shared {
     /// A connection of our own to the same file, for what the store's interface does not offer.
     beside: Mutex<Connection>,
     writes: BTreeMap<String, watch::Sender<u64>>,
+    /// ARNs of the streams by table.
+    streams: BTreeMap<String, String>,
     expiring: BTreeSet<String>,
     clock: PlatformClock,
     _stop: oneshot::Sender<()>,
@@ -129,6 +133,10 @@ impl Store {
                 writes: tables
                     .values()
                     .map(|table| (table.name.clone(), watch::Sender::new(0)))
+                    .collect(),
+                streams: tables
+                    .values()
+                    .filter_map(|table| Some((table.name.clone(), table.stream_arn.clone()?)))
                     .collect(),
                 expiring: expiring.map(|table| table.name.clone()).collect(),
                 clock,
@@ -213,20 +221,49 @@ impl Store {
                 .records)
         })
         .await?;
-        // The store stamps records with the machine's time, and expiries with the platform's.
-        let moved_s = self.moved_seconds();
+        let records = records.into_iter();
         Ok(records
-            .into_iter()
-            .filter_map(|record| {
-                let expired = record.user_identity.is_some();
-                let mut shown = serde_json::to_value(record).ok()?;
-                let created = shown.pointer_mut("/dynamodb/ApproximateCreationDateTime")?;
-                *created = json!(seconds_of(created).saturating_add(if expired { 0 } else { moved_s }));
-                shown["awsRegion"] = json!("us-east-1");
-                shown["eventSourceARN"] = json!(stream_arn);
-                Some(shown)
-            })
+            .filter_map(|record| self.shown(serde_json::to_value(record).ok()?, stream_arn))
             .collect())
+    }
+
+    /// ARN of the stream that a request of the Streams API is about.
+    pub fn stream_of(&self, request: &Value) -> Option<String> {
+        let text = |name: &str| request.get(name).and_then(Value::as_str);
+        if let Some(stream) = text("StreamArn") {
+            return Some(stream.to_owned());
+        }
+        let iterator = text("ShardIterator")?;
+        let (table, ..) = dynoxide::actions::get_shard_iterator::decode_shard_iterator(iterator)?;
+        self.shared.streams.get(&table).cloned()
+    }
+
+    /// An answer of the Streams API with the platform's time: the store stamps records with the machine's.
+    pub fn records_shown(&self, answer: Bytes, stream: &str) -> Bytes {
+        let Ok(mut shown) = serde_json::from_slice::<Value>(&answer) else {
+            return answer;
+        };
+        let Some(records) = shown.get_mut("Records").and_then(Value::as_array_mut) else {
+            return answer;
+        };
+        let taken = std::mem::take(records).into_iter();
+        *records = taken.filter_map(|record| self.shown(record, stream)).collect();
+        Bytes::from(shown.to_string())
+    }
+
+    /// A record with the platform's time and the stream it comes from.
+    fn shown(&self, mut record: Value, stream: &str) -> Option<Value> {
+        // The store stamps records with the machine's time, and expiries with the platform's.
+        let moved_s = if record.get("userIdentity").is_some() {
+            0
+        } else {
+            self.moved_seconds()
+        };
+        let created = record.pointer_mut("/dynamodb/ApproximateCreationDateTime")?;
+        *created = json!(seconds_of(created).saturating_add(moved_s));
+        record["awsRegion"] = json!("us-east-1");
+        record["eventSourceARN"] = json!(stream);
+        Some(record)
     }
 
     /// How many records the table's stream holds after a position.

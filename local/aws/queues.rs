@@ -106,6 +106,8 @@ pub struct QueueCounts {
     pub arn: String,
     /// Whether it takes the dead letters of others.
     pub dead_letters: bool,
+    /// Whether what it holds stays there: dead letters that no function reads.
+    pub rests: bool,
     /// Messages that can be received now.
     pub visible: u64,
     /// Messages that were received, and neither deleted nor visible again.
@@ -127,6 +129,7 @@ pub struct Queues {
     storage: Storage,
     queues: Arc<BTreeMap<String, Queue>>,
     dead_letter_queues: Arc<BTreeSet<String>>,
+    read: Arc<BTreeSet<String>>,
     arrivals: Arc<BTreeMap<String, Notify>>,
     activity: Arc<AtomicU64>,
 }
@@ -152,6 +155,7 @@ impl Queues {
         let opened = Self {
             storage,
             dead_letter_queues: Arc::new(dead_letter_queues.collect()),
+            read: Arc::default(),
             arrivals: Arc::new(queues.keys().map(|arn| (arn.clone(), Notify::new())).collect()),
             activity: Arc::default(),
             queues: Arc::new(queues),
@@ -163,6 +167,15 @@ impl Queues {
             )
         })?;
         Ok(opened)
+    }
+
+    /// The same, knowing which of them functions read.
+    #[must_use]
+    pub fn read_by_functions(self, read: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            read: Arc::new(read.into_iter().collect()),
+            ..self
+        }
     }
 
     /// The queue with this ARN.
@@ -344,6 +357,7 @@ impl Queues {
                             name: queue.name.clone(),
                             arn: queue.arn.clone(),
                             dead_letters: self.is_dead_letter_queue(&queue.arn),
+                            rests: self.is_dead_letter_queue(&queue.arn) && !self.read.contains(&queue.arn),
                             visible: row.get(0)?,
                             in_flight: row.get(1)?,
                             delayed: row.get(2)?,
@@ -369,23 +383,6 @@ impl Queues {
                 .query_map(params![arn, most], message)?
                 .collect()
         })
-    }
-
-    /// Moves dead letters back to the queues they came from, as if they had never been received; answers how many.
-    /// Those that no queue gave up (a subscription or a stream did) stay.
-    pub fn redrive(&self, dead_letter_queue: &str, now_ms: i64) -> Result<usize, rusqlite::Error> {
-        let moved = self.storage.transaction(|transaction| {
-            transaction.execute(
-                "UPDATE messages SET queue = source, source = NULL, receive_count = 0, first_received_ms = NULL,
-                        receipt = NULL, visible_ms = ?2
-                 WHERE queue = ?1 AND source IS NOT NULL",
-                params![dead_letter_queue, now_ms],
-            )
-        })?;
-        for arn in self.queues.keys() {
-            self.announce(arn);
-        }
-        Ok(moved)
     }
 
     /// Deletes every message of a queue; answers how many there were.
@@ -533,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_received_too_often_becomes_a_dead_letter_and_can_be_sent_back() {
+    fn a_message_received_too_often_becomes_a_dead_letter() {
         let folder = tempfile::tempdir().unwrap();
         let queues = open(&folder, 0);
         send(&queues, "one", 0);
@@ -550,9 +547,6 @@ mod tests {
             counts.iter().map(|c| (c.dead_letters, c.total())).collect::<Vec<_>>(),
             [(false, 0), (true, 1)]
         );
-
-        assert_eq!(queues.redrive(DEAD, 60_000).unwrap(), 1);
-        assert_eq!(receive(&queues, 60_000), [("one".to_owned(), 1)]);
     }
 
     #[test]

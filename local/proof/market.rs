@@ -388,25 +388,18 @@ impl Market {
     }
 
     /// Messages that nobody could handle.
-    pub(super) fn dead_letters(&self) -> Result<Vec<String>, MarketError> {
-        let queues = self.platform.aws().queues();
-        let known = self.platform.template().queues.values();
-        let mut letters = Vec::new();
-        for queue in known.filter(|queue| queues.is_dead_letter_queue(&queue.arn)) {
-            for message in queues.peek(&queue.arn, 20).map_err(inside)? {
-                letters.push(format!("{}: {}", queue.name, message.body));
-            }
-        }
-        Ok(letters)
+    pub(super) async fn dead_letters(&self) -> Result<Vec<String>, MarketError> {
+        let letters = self.platform.dead_letters().await.map_err(inside)?;
+        Ok(letters
+            .iter()
+            .map(|letter| format!("{}: {}", letter.of, letter.content))
+            .collect())
     }
 }
 
 /// Whether something is under way, or about to be.
 fn moves(pending: &Pending) -> bool {
-    let delivered = pending
-        .queues
-        .iter()
-        .any(|queue| !queue.dead_letters && queue.visible > 0);
+    let delivered = pending.queues.iter().any(|queue| !queue.rests && queue.visible > 0);
     pending.invocations > 0 || delivered || pending.providers > 0
 }
 

@@ -36,6 +36,7 @@ enum Done {
 struct Person {
     id: UserId,
     name: &'static str,
+    privilege: Privilege,
 }
 
 /// The way to the platform, for everybody.
@@ -59,6 +60,18 @@ impl<'a> Desk<'a> {
         })
     }
 
+    /// An administrator has a dead letter tried once more. One that fails again goes on waiting, where it is found.
+    pub(super) async fn redrive(&self, letter: &str) -> Result<(), RunError> {
+        let administrator = Person {
+            id: UserId::derived(&["purchases", "administrator"]),
+            name: "administrator",
+            privilege: Privilege::Administrator,
+        };
+        let path = format!("/api/root/dead-letters/{letter}/redrive");
+        self.ask(administrator, Method::POST, &path, None, &Value::Null).await?;
+        Ok(())
+    }
+
     /// What `who` is answered: the status and the JSON.
     async fn ask(
         &self,
@@ -74,7 +87,7 @@ impl<'a> Desk<'a> {
         };
         // Tokens live for a day, and days pass.
         let now = Timestamp::from_millis(self.platform.clock().now_ms());
-        let token = self.tokens.issue(who.id, who.name, Privilege::Member, now);
+        let token = self.tokens.issue(who.id, who.name, who.privilege, now);
         let token = token.map_err(RunError::tokens)?;
         let mut request = Request::builder()
             .method(method)
@@ -125,6 +138,7 @@ impl Purchase {
         let person = |name: &'static str| Person {
             id: UserId::derived(&["purchases", &seed.to_string(), name, &wish.number.to_string()]),
             name,
+            privilege: Privilege::Member,
         };
         Purchase {
             todo: wish.acts.iter().copied().collect(),

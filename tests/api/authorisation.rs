@@ -113,6 +113,12 @@ const MATRIX: &str = "
 
     DELETE /api/product/{product_id}                  401    404      404   in     404   403
 
+    GET   /api/root/dead-letters                      401    403      403   403    in    403
+    GET   /api/root/dead-letters/{letter_id}          401    403      403   403    in    403
+    POST  /api/root/dead-letters/{letter_id}/preview  401    403      403   403    in    403
+    POST  /api/root/dead-letters/{letter_id}/redrive  401    403      403   403    in    403
+    POST  /api/root/dead-letters/{letter_id}/discard  401    403      403   403    in    403
+
     GET   /api/security/policies                      401    in       in    in     in    403
     PUT   /api/security/policies/update               401    403      403   403    in    403
     POST  /api/security/policies/back-test            401    403      403   403    in    403
@@ -179,10 +185,12 @@ struct Stage<'a> {
     offered: Product,
     /// Something that the buyer was told.
     notification: String,
+    /// Something that nobody could handle.
+    letter: String,
 }
 
 impl<'a> Stage<'a> {
-    async fn set(world: &'a World, seller: &Member<'a>) -> Self {
+    async fn set(world: &'a World, platform: &Platform, seller: &Member<'a>) -> Self {
         let buyer = world.member("买家").await;
         let ordered = seller.puts_up("台灯", "19.90", 1).await;
         let offered = seller.puts_up("书", "9.00", 5).await;
@@ -198,6 +206,7 @@ impl<'a> Stage<'a> {
             ordered,
             offered,
             notification,
+            letter: inside::dead_letter(world, platform, "NoticesDeadLetters", &json!({"type": "OrderPaid"})).await,
         }
     }
 
@@ -211,6 +220,7 @@ impl<'a> Stage<'a> {
             "payment_uuid" | "out_trade_no" => text(&self.payment["payment_uuid"]),
             "payment_method" => "alipay".to_owned(),
             "notification_id" => self.notification.clone(),
+            "letter_id" => self.letter.clone(),
             "call" => "query".to_owned(),
             "file" => "index.css".to_owned(),
             other => panic!("what is a {other}?"),
@@ -342,7 +352,7 @@ fn every_route_is_open_to_whom_it_is_meant_for_and_to_nobody_else() {
         let seller = world.member("卖家").await;
         let stranger = world.member("路人").await;
         let administrator = inside::administrator(world, platform).await;
-        let stage = Stage::set(world, &seller).await;
+        let stage = Stage::set(world, platform, &seller).await;
         let nobodies = nobodies(platform, &stage.buyer);
 
         let mut wrong = Vec::new();

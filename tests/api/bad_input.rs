@@ -578,6 +578,17 @@ fn price_or_nothing() -> Vec<Value> {
     price().into_iter().filter(|value| !is_nothing(value)).collect()
 }
 
+fn discard_form() -> Form {
+    Form {
+        routes: &["POST /api/root/dead-letters/{letter_id}/discard"],
+        who: Who::Administrator,
+        body: json!({"reason": "处理过了"}),
+        accepted: 200,
+        fields: vec![required("reason", text(1, 200))],
+        may_be_absent: false,
+    }
+}
+
 fn preferences_form() -> Form {
     let flag = || vec![json!(1), json!("true"), json!([]), json!({})];
     let channels = || vec![json!(1), json!("x"), json!(true)];
@@ -618,6 +629,8 @@ const WITHOUT_JSON: &[&str] = &[
     "PUT /api/notifications/{notification_id}/read",
     "PATCH /api/notifications/{notification_id}/read",
     "DELETE /api/notifications/{notification_id}",
+    "POST /api/root/dead-letters/{letter_id}/preview",
+    "POST /api/root/dead-letters/{letter_id}/redrive",
     "POST /api/notifications/read-all",
     "PUT /api/notifications/read-all",
     "PATCH /api/notifications/read-all",
@@ -636,6 +649,8 @@ struct Stage<'a> {
     offered: Product,
     order: Value,
     payment: Value,
+    /// Something that nobody could handle.
+    letter: String,
 }
 
 impl<'a> Stage<'a> {
@@ -653,6 +668,7 @@ impl<'a> Stage<'a> {
             offered,
             order,
             payment,
+            letter: inside::dead_letter(world, platform, "NoticesDeadLetters", &json!({"type": "OrderPaid"})).await,
         }
     }
 
@@ -660,6 +676,7 @@ impl<'a> Stage<'a> {
         inside::filled(route, |parameter| {
             let value = match parameter {
                 "product_id" => return self.offered.id.clone(),
+                "letter_id" => return self.letter.clone(),
                 "user_id" => return self.buyer.id.clone(),
                 "order_id" | "order_uuid" => &self.order["order_uuid"],
                 "payment_uuid" | "out_trade_no" => &self.payment["payment_uuid"],
@@ -766,7 +783,7 @@ fn every_field_of_every_body_is_refused_by_its_name_and_nothing_is_written() {
             .into_iter()
             .chain(product_forms(&stage.order))
             .chain(order_forms(&stage.offered, &stage.order, &stage.payment))
-            .chain([notification_form(&stage.buyer), preferences_form()])
+            .chain([notification_form(&stage.buyer), preferences_form(), discard_form()])
             .chain(security_forms(&stage.buyer, &stage.seller))
             .collect();
         every_route_has_a_form(platform, &forms);
@@ -1080,6 +1097,19 @@ fn a_query_that_means_nothing_is_refused_by_its_parameters_name() {
                 ("page_size", "101"),
             ] {
                 let list = format!("/api/security/risk-assessments?{parameter}={value}");
+                let answer = administrator.get(&list).expect(400).await;
+                assert!(names(&answer, parameter), "{}: {}", answer.asked, answer.text());
+            }
+            for (parameter, value) in [
+                ("status", "x"),
+                ("status", "WAITING"),
+                ("consumer", "create-order"),
+                ("after", "x"),
+                ("after", "1800000000000_x"),
+                ("page_size", "0"),
+                ("page_size", "101"),
+            ] {
+                let list = format!("/api/root/dead-letters?{parameter}={value}");
                 let answer = administrator.get(&list).expect(400).await;
                 assert!(names(&answer, parameter), "{}: {}", answer.asked, answer.text());
             }

@@ -154,6 +154,7 @@ fn every_answer_is_as_recorded() {
         notifications(&recorder, &people).await;
         security(&recorder, &people).await;
         administration(&recorder, &people).await;
+        dead_letters(&recorder, &people, platform).await;
 
         let recorded: BTreeSet<String> = inside::invoked_over_http(platform, start)
             .into_iter()
@@ -812,4 +813,30 @@ async fn administration(recorder: &Recorder<'_>, people: &People<'_>) {
             administrator.get("/api/payment/reconciliation/alipay/"),
         )
         .await;
+}
+
+/// What nobody could handle.
+async fn dead_letters(recorder: &Recorder<'_>, people: &People<'_>, platform: &Platform) {
+    let administrator = &people.administrator;
+    let event = json!({
+        "event_id": "5f0c8a1e-4b7d-5c2a-9e3f-1a6d8b4c7e20", "version": 1, "occurred_at": 1_795_375_204_000_i64,
+        "type": "PaymentSucceeded", "data": {
+            "payment_uuid": "7a2b9c4d-3e5f-4a6b-8c7d-9e0f1a2b3c4d", "order_uuid": "6d1f0c1e-52b6-4f0e-9d53-0d2f4a3b8c11",
+            "user_uuid": people.buyer.id, "amount": 1990, "method": "alipay", "paid_at": 1_795_375_204_000_i64,
+        },
+    });
+    let letter = inside::dead_letter(recorder.world, platform, "PaymentEventsForOrdersDeadLetters", &event).await;
+    recorder.call(&json!(letter), "letter");
+    let path = "/api/root/dead-letters/";
+    let ask = administrator.get(&format!("{path}?consumer=apply-payment-event&page_size=1"));
+    recorder.record("dead-letters", "administrator", ask).await;
+    let ask = administrator.get(&format!("{path}{letter}/"));
+    recorder.record("dead-letter", "administrator", ask).await;
+    let ask = administrator.ask("POST", &format!("{path}{letter}/preview/"));
+    recorder.record("preview-redrive", "administrator", ask).await;
+    let ask = administrator.ask("POST", &format!("{path}{letter}/redrive/"));
+    recorder.record("redrive-dead-letter", "administrator", ask).await;
+    let reason = json!({"reason": "the order was settled by hand"});
+    let ask = administrator.post(&format!("{path}{letter}/discard/"), &reason);
+    recorder.record("discard-dead-letter", "administrator", ask).await;
 }

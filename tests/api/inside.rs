@@ -1,6 +1,10 @@
 //! What tests see of the platform's inside: who was invoked, what was written, who administers.
 
+use std::collections::BTreeSet;
+
 use cfmp::Platform;
+use cfmp::aws::queues::{MessageAttributes, Outgoing};
+use cfmp::dead_letters::DeadLetter;
 use cfmp::recording::Call;
 use cfmp::template::model::Route;
 use http::StatusCode;
@@ -116,4 +120,27 @@ pub fn recorded_calls(platform: &Platform, function: &str, moment: Moment) -> Ve
         .recording()
         .calls(|call| call.sequence > moment.calls && call.entry.function == function);
     calls.into_iter().map(|call| call.entry).collect()
+}
+
+/// Lays a message among the dead letters of a queue, as a topic does that can not deliver it; answers the id under which it
+/// is kept. It is announced.
+pub async fn dead_letter(world: &World, platform: &Platform, queue: &str, event: &Value) -> String {
+    world.expect_dead_letters(1);
+    let known = |letters: Vec<DeadLetter>| {
+        letters
+            .into_iter()
+            .filter_map(|letter| letter.id)
+            .collect::<BTreeSet<_>>()
+    };
+    let before = known(platform.dead_letters().await.unwrap());
+    let message = Outgoing {
+        queue: platform.template().queues[queue].arn.clone(),
+        body: event.to_string(),
+        attributes: MessageAttributes::new(),
+    };
+    let now_ms = platform.clock().now_ms();
+    platform.aws().queues().send(&[message], now_ms).unwrap();
+    world.settle().await;
+    let after = known(platform.dead_letters().await.unwrap());
+    after.difference(&before).next().expect("a letter more").clone()
 }

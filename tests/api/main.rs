@@ -19,6 +19,7 @@
 mod authorisation;
 mod bad_input;
 mod crashes;
+mod dead_letters;
 mod described;
 mod development;
 mod documentation;

@@ -32,6 +32,30 @@ const UNUSED: &[(&str, &str, &str, &str)] = &[
         "InboxesTable",
         "a mail is given back when it can not be sent: notifications.rs, on a platform of its own",
     ),
+    (
+        "KeepDeadLettersFunction",
+        "dynamodb:GetShardIterator",
+        "/stream/",
+        "a change that a stream function gave up: dead_letters.rs",
+    ),
+    (
+        "KeepDeadLettersFunction",
+        "dynamodb:GetRecords",
+        "/stream/",
+        "a change that a stream function gave up: dead_letters.rs",
+    ),
+    (
+        "PreviewRedriveFunction",
+        "lambda:InvokeFunction",
+        ":function:",
+        "there are letters of one consumer here: dead_letters.rs",
+    ),
+    (
+        "RedriveDeadLetterFunction",
+        "lambda:InvokeFunction",
+        ":function:",
+        "there are letters of one consumer here: dead_letters.rs",
+    ),
 ];
 
 /// Everything happens to these.
@@ -59,6 +83,7 @@ fn every_permission_is_used() {
         flows.services().await;
         flows.notifications().await;
         flows.security().await;
+        flows.dead_letters().await;
         flows.open_pages().await;
         flows.time_passes().await;
     });
@@ -499,6 +524,32 @@ impl Flows<'_> {
             let ask = self.world.post("/api/internal/security/assess-order", &order);
             ask.bearer(&service).expect(200).await;
         }
+    }
+
+    /// A message that means nothing: looked at, rehearsed, tried again, and put aside.
+    async fn dead_letters(&self) {
+        let administrator = inside::administrator(self.world, self.platform).await;
+        let event = json!({"type": "OrderPaid"});
+        let letter = inside::dead_letter(self.world, self.platform, "NoticesDeadLetters", &event).await;
+        let path = "/api/root/dead-letters/";
+        for query in ["", "?consumer=notify-people"] {
+            let list = administrator.get(&format!("{path}{query}")).expect(200).await;
+            assert_eq!(list.json()["count"], 1);
+        }
+        administrator.get(&format!("{path}{letter}/")).expect(200).await;
+        administrator
+            .ask("POST", &format!("{path}{letter}/preview/"))
+            .expect(200)
+            .await;
+        administrator
+            .ask("POST", &format!("{path}{letter}/redrive/"))
+            .expect(409)
+            .await;
+        let reason = json!({"reason": "it means nothing"});
+        administrator
+            .post(&format!("{path}{letter}/discard/"), &reason)
+            .expect(200)
+            .await;
     }
 
     /// As many pages as may be, of which all but one were lost.

@@ -16,7 +16,7 @@ use crate::world::{in_world, uuid_text};
 const CLIENTS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// With every provider there is, so that no condition leaves anything out.
-fn template() -> Template {
+pub fn template() -> Template {
     let providers = [("Alipay", "real".to_owned()), ("WechatPay", "real".to_owned())];
     Template::read_with(&cfmp::root().join("template.yaml"), "http://127.0.0.1:3000", &providers).unwrap()
 }
@@ -172,7 +172,7 @@ fn sources_report_what_failed_and_queues_wait_long_enough_to_try_again() {
 }
 
 /// The queues that keep what nobody could handle: those that others redrive to, and those of abandoned records.
-fn last_resorts(template: &Template) -> BTreeSet<String> {
+pub fn last_resorts(template: &Template) -> BTreeSet<String> {
     let redriven = template
         .queues
         .values()
@@ -228,6 +228,36 @@ fn no_message_is_lost_and_dead_letters_ring() {
         .map(|queue| &queue.logical_id)
         .collect();
     assert!(silent.is_empty(), "without an alarm: {silent:?}");
+}
+
+/// Letters do not stay in the queues: what rings until a person has seen to them is counted by a function, whose silence
+/// rings as well.
+#[test]
+fn the_alarm_rings_while_letters_wait_and_when_nobody_counts_them() {
+    let template = template();
+    let watch = &template.functions["WatchDeadLettersFunction"];
+    assert_eq!(watch.schedules.len(), 1);
+    let source = std::fs::read_to_string(cfmp::root().join("functions/root/src/bin/watch-dead-letters.rs")).unwrap();
+    let text = std::fs::read_to_string(cfmp::root().join("template.yaml")).unwrap();
+    let yaml: Yaml = serde_norway::from_str(&text).unwrap();
+    let filter = &yaml["Resources"]["WaitingDeadLetters"]["Properties"];
+    let message = "dead letters wait for a person";
+    assert_eq!(
+        filter["FilterPattern"],
+        format!("{{ $.fields.message = \"{message}\" }}")
+    );
+    assert!(source.contains(&format!("tracing::info!(waiting, \"{message}\")")));
+    let metric = &filter["MetricTransformations"][0];
+    assert_eq!(metric["MetricValue"], "$.fields.waiting");
+    let alarm = &yaml["Resources"]["WaitingDeadLettersAlarm"]["Properties"];
+    assert_eq!(alarm["MetricName"], metric["MetricName"]);
+    assert_eq!(
+        (&alarm["Statistic"], &alarm["TreatMissingData"]),
+        (&"Maximum".into(), &"breaching".into())
+    );
+    assert_eq!(alarm["Threshold"].as_u64(), Some(0));
+    assert_eq!(alarm["ComparisonOperator"], "GreaterThanThreshold");
+    assert!(alarm.get("AlarmActions").is_some());
 }
 
 /// Logical ids of the queues whose visible messages raise an alarm. The platform has no alarms, so the file itself is

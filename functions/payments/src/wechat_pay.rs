@@ -155,7 +155,9 @@ impl WechatPay {
         let answered = self.connection.send(method.clone(), &url, &headers, body, LIMIT).await;
         answered.map_err(|error| match error {
             ConnectionError::Failed(_) => Unanswered::Unreached(Silence(error.to_string())),
-            ConnectionError::Request(_) | ConnectionError::TimedOut(_) => Unanswered::Final(Silence(error.to_string())),
+            ConnectionError::Request(_) | ConnectionError::TimedOut(_) | ConnectionError::Rehearsed(_) => {
+                Unanswered::Final(Silence(error.to_string()))
+            }
         })
     }
 }

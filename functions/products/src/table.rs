@@ -712,7 +712,7 @@ fn turn(outcome: Result<(), TableError>) -> Result<Turn, TableError> {
             tracing::warn!(cause = %error, "a write found no turn");
             Ok(Turn::Lost)
         }
-        Err(error @ (TableError::Corrupt { .. } | TableError::Refused { .. })) => Err(error),
+        Err(error @ (TableError::Corrupt { .. } | TableError::Refused { .. } | TableError::Rehearsed(_))) => Err(error),
     }
 }
 

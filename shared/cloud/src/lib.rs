@@ -5,6 +5,7 @@
 //! instance metadata that a Lambda function never has, and costs start-up time for it.
 
 pub mod instance;
+pub mod rehearsal;
 pub mod roots;
 pub mod secrets;
 pub mod settings;
@@ -81,7 +82,7 @@ impl Cloud {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(settings.required("AWS_REGION")?))
             .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .http_client(http)
+            .http_client(rehearsal::Guarded::around(http))
             .sleep_impl(TokioSleep::new())
             .time_source(aws_smithy_async::time::SystemTimeSource::new())
             .retry_config(aws_types::sdk_config::RetryConfig::standard().with_max_attempts(3))

@@ -6,6 +6,7 @@
 //! Failed messages are reported one by one, which works because template.yaml sets `ReportBatchItemFailures` on every
 //! source (a test sees to it).
 
+mod attended;
 mod door;
 mod failure;
 mod publisher;
@@ -13,9 +14,11 @@ mod queue;
 mod schedule;
 mod stream;
 
+pub use attended::{ATTENDED, Attendance, Attended};
+pub use aws_lambda_events::sqs::SqsMessage;
 pub use failure::{EventError, Retry};
 pub use publisher::{Announcement, Publisher};
-pub use queue::{Delivery, open_queue};
+pub use queue::{Delivery, open_messages, open_queue};
 pub use schedule::{Sweep, open_schedule, sweep};
 pub use stream::{Change, open_stream, open_stream_batches};
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use aws_sdk_sns::Client;
 use aws_sdk_sns::error::DisplayErrorContext;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
+use cloud::rehearsal::{self, Effect, Facts};
 use cloud::settings::Settings;
 use cloud::{Cloud, StartError};
 use contracts::{Envelope, Event};
@@ -80,6 +81,16 @@ impl Publisher {
     }
 
     async fn publish_batch(&self, arn: &str, batch: &[Announcement]) -> Result<(), EventError> {
+        rehearsal::stop_before(|| Effect {
+            action: "sns:Publish".to_owned(),
+            target: arn.rsplit(':').next().unwrap_or_default().to_owned(),
+            before: Facts::new(),
+            after: batch
+                .iter()
+                .map(|announcement| (announcement.event_type.to_owned(), announcement.event_id.clone()))
+                .collect(),
+        })
+        .map_err(EventError::again)?;
         let entries = batch.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
         let answer = self
             .client

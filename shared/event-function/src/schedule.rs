@@ -9,7 +9,7 @@ use kernel::Timestamp;
 use serde_json::json;
 
 use crate::EventError;
-use crate::door::{Handler, serve};
+use crate::door::{Answer, Handler, serve};
 
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,7 +47,8 @@ where
                     if sweep.failed > 0 {
                         return Err(EventError::again(format!("{} of {} failed", sweep.failed, sweep.due)));
                     }
-                    Ok(json!({"due": sweep.due}))
+                    let body = json!({"due": sweep.due});
+                    Ok(Answer { body, cause: None })
                 })
             });
             Ok(handler)

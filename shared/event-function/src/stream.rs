@@ -9,7 +9,7 @@ use kernel::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::door::{Handler, serve};
+use crate::door::{Answer, Handler, serve};
 use crate::publisher::{Announcement, Publisher};
 use crate::{Boxed, EventError};
 
@@ -96,7 +96,7 @@ where
     }))
 }
 
-async fn take_in<T: DeserializeOwned>(whole: WholeBatch<T>, payload: Value) -> Result<Value, EventError> {
+async fn take_in<T: DeserializeOwned>(whole: WholeBatch<T>, payload: Value) -> Result<Answer, EventError> {
     let event: Event = serde_json::from_value(payload).map_err(EventError::never)?;
     let first = event
         .records
@@ -108,14 +108,16 @@ async fn take_in<T: DeserializeOwned>(whole: WholeBatch<T>, payload: Value) -> R
         Err(error) => Err(error),
     };
     if let Err(error) = taken {
-        let position = first.unwrap_or_default();
-        tracing::error!(position, cause = error.chain(), "changes could not be taken in");
-        return Ok(json!({"batchItemFailures": [{"itemIdentifier": position}]}));
+        return Ok(failed(
+            first.unwrap_or_default(),
+            &error,
+            "changes could not be taken in",
+        ));
     }
-    Ok(json!({"batchItemFailures": []}))
+    Ok(finished())
 }
 
-async fn batch(one: OneChange, publisher: Arc<Publisher>, payload: Value) -> Result<Value, EventError> {
+async fn batch(one: OneChange, publisher: Arc<Publisher>, payload: Value) -> Result<Answer, EventError> {
     let event: Event = serde_json::from_value(payload).map_err(EventError::never)?;
     for record in event.records {
         let position = record.change.sequence_number.clone().unwrap_or_default();
@@ -124,9 +126,29 @@ async fn batch(one: OneChange, publisher: Arc<Publisher>, payload: Value) -> Res
             Err(error) => Err(error),
         };
         if let Err(error) = announced {
-            tracing::error!(position, cause = error.chain(), "a change could not be announced");
-            return Ok(json!({"batchItemFailures": [{"itemIdentifier": position}]}));
+            return Ok(failed(position, &error, "a change could not be announced"));
         }
     }
-    Ok(json!({"batchItemFailures": []}))
+    Ok(finished())
+}
+
+fn finished() -> Answer {
+    Answer {
+        body: json!({"batchItemFailures": []}),
+        cause: None,
+    }
+}
+
+/// Everything from this position on is tried again.
+fn failed(position: String, error: &EventError, what: &'static str) -> Answer {
+    let cause = error.chain();
+    if cloud::rehearsal::is_on() {
+        tracing::info!(position, cause, "a rehearsal ended here");
+    } else {
+        tracing::error!(position, cause, "{what}");
+    }
+    Answer {
+        body: json!({"batchItemFailures": [{"itemIdentifier": position}]}),
+        cause: Some(cause),
+    }
 }

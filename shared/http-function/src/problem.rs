@@ -219,7 +219,7 @@ impl From<TableError> for Problem {
                 "It was changed by somebody else just now. Look again and repeat.",
             ),
             TableError::Unavailable { .. } => Self::unavailable(error),
-            TableError::Corrupt { .. } | TableError::Refused { .. } => Self::internal(error),
+            TableError::Corrupt { .. } | TableError::Refused { .. } | TableError::Rehearsed(_) => Self::internal(error),
         }
     }
 }

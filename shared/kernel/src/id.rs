@@ -89,6 +89,8 @@ ids! {
     RefundId;
     /// A notification of one user.
     NotificationId;
+    /// A message or a change that its function could not handle.
+    LetterId;
     /// One assessment of the risk of an order or of a user.
     AssessmentId;
     /// The user who buys.

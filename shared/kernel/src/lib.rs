@@ -10,7 +10,8 @@ pub mod text;
 
 pub use clock::{Clock, Timestamp, Zone};
 pub use id::{
-    AssessmentId, BuyerId, NotificationId, OrderId, PaymentId, ProductId, RefundId, SellerId, UserId, derived_uuid,
+    AssessmentId, BuyerId, LetterId, NotificationId, OrderId, PaymentId, ProductId, RefundId, SellerId, UserId,
+    derived_uuid,
 };
 pub use money::Money;
 pub use page::{Page, PageRequest};

@@ -7,8 +7,8 @@ use utoipa::openapi::{Object, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::{
-    AssessmentId, BuyerId, Money, NotificationId, OrderId, PaymentId, ProductId, Quantity, RefundId, SellerId, Text,
-    Timestamp, UserId,
+    AssessmentId, BuyerId, LetterId, Money, NotificationId, OrderId, PaymentId, ProductId, Quantity, RefundId,
+    SellerId, Text, Timestamp, UserId,
 };
 
 /// Text.
@@ -67,6 +67,7 @@ schemas! {
     NotificationId: "NotificationId", "Id of a notification", uuid();
     BuyerId: "BuyerId", "Id of the user who buys", uuid();
     SellerId: "SellerId", "Id of the user who sells", uuid();
+    LetterId: "LetterId", "Id of a dead letter", uuid();
     AssessmentId: "AssessmentId", "Id of one assessment of risk", uuid();
     Money: "Money", "Yuan with two decimals", text()
         .pattern(Some(r"^[0-9]{1,8}\.[0-9]{2}$"))

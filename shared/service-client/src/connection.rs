@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cloud::rehearsal::{self, Effect, Facts, Refused};
 use cloud::{Cloud, roots};
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -26,6 +27,8 @@ type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 pub struct Connection {
     client: Pool,
     user_agent: String,
+    /// Whether a GET changes nothing there: our own services promise it.
+    get_only_reads: bool,
 }
 
 /// An answer, whatever its status.
@@ -51,13 +54,19 @@ pub enum ConnectionError {
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Failed(String),
+    /// Nothing was sent, because this is a rehearsal.
+    #[error(transparent)]
+    Rehearsed(#[from] Refused),
 }
 
 impl Connection {
     /// Calls within AWS: they trust its roots and name the calling function in `User-Agent`.
     #[must_use]
     pub fn new(cloud: &Cloud) -> Self {
-        Self::over(&AWS_POOL, cloud)
+        Self {
+            get_only_reads: true,
+            ..Self::over(&AWS_POOL, cloud)
+        }
     }
 
     /// Calls to hosts of other companies: they trust the roots that Mozilla's browsers trust.
@@ -81,7 +90,22 @@ impl Connection {
         Self {
             client: pool.clone(),
             user_agent: format!("cfmp/{name}"),
+            get_only_reads: false,
         }
+    }
+
+    fn stop_before(&self, method: &Method, url: &str) -> Result<(), Refused> {
+        if self.get_only_reads && *method == Method::GET {
+            return Ok(());
+        }
+        // What stands in the query is the other side's business, and may be a person's.
+        let target = url.split('?').next().unwrap_or_default();
+        rehearsal::stop_before(|| Effect {
+            action: method.to_string(),
+            target: target.to_owned(),
+            before: Facts::new(),
+            after: Facts::new(),
+        })
     }
 
     /// Sends one request and reads the whole answer. Redirects are not followed.
@@ -96,6 +120,7 @@ impl Connection {
         body: Bytes,
         limit: Duration,
     ) -> Result<Received, ConnectionError> {
+        self.stop_before(&method, url)?;
         let mut request = Request::builder()
             .method(method)
             .uri(url)

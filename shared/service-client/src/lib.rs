@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cloud::rehearsal::{self, Effect, Facts};
 use cloud::{Cloud, StartError};
 use http::{HeaderName, Method, StatusCode};
 use kernel::Clock;
@@ -150,6 +151,15 @@ impl Services {
         limit: Duration,
     ) -> Result<Answer, CallError> {
         let unavailable = |reason: String| CallError::Unavailable { service, reason };
+        if method != Method::GET {
+            rehearsal::stop_before(|| Effect {
+                action: method.to_string(),
+                target: format!("{service} {path}"),
+                before: Facts::new(),
+                after: said(&body),
+            })
+            .map_err(|refused| unavailable(refused.to_string()))?;
+        }
         let token = self
             .0
             .tokens
@@ -188,6 +198,17 @@ impl Services {
         }
         Err(unavailable(last))
     }
+}
+
+/// What of a body may be shown: ids and quantities.
+fn said(body: &[u8]) -> Facts {
+    let members = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body).unwrap_or_default();
+    let shown = |(name, value): (String, serde_json::Value)| match value {
+        serde_json::Value::String(text) if name.ends_with("_uuid") => Some((name, text)),
+        serde_json::Value::Number(number) if name == "quantity" => Some((name, number.to_string())),
+        _ => None,
+    };
+    members.into_iter().filter_map(shown).collect()
 }
 
 fn written(service: ServiceName, body: &impl Serialize) -> Result<Bytes, CallError> {

@@ -5,13 +5,16 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity, ReturnValue};
-use cloud::{Cloud, StartError};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, KeysAndAttributes, Put, ReturnConsumedCapacity, ReturnValue, TransactWriteItem,
+};
+use cloud::{Cloud, StartError, rehearsal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Boxed, Item, TableError};
+use crate::{Boxed, Item, TableError, facts};
 
 /// One client for all tables of a process: building another for each is start-up time for nothing.
 static CLIENT: OnceLock<Client> = OnceLock::new();
@@ -42,6 +45,14 @@ impl Key {
 
     pub(crate) fn partition_attribute(&self) -> &'static str {
         self.0.first().map_or("", |(attribute, _)| attribute)
+    }
+
+    /// A key of this shape under which nobody ever stores anything.
+    fn of_nobody(&self) -> Item {
+        let nobody = |(attribute, _): &(&'static str, String)| {
+            ((*attribute).to_owned(), AttributeValue::S("rehearsal".to_owned()))
+        };
+        self.0.iter().map(nobody).collect()
     }
 
     pub(crate) fn item(&self) -> Item {
@@ -172,8 +183,15 @@ impl Table {
                 .send()
                 .await
                 .map(|answer| answer.item)
+                .inspect(|item| self.saw(item.as_slice()))
                 .map_err(|error| TableError::of(&self.name, &error))
         })
+    }
+
+    pub(crate) fn saw(&self, items: &[Item]) {
+        for item in items {
+            rehearsal::saw(&self.name, || facts::of_item(item));
+        }
     }
 
     /// The items of `keys` (at most 100, strongly consistent), in no particular order; absent ones are left out.
@@ -194,6 +212,7 @@ impl Table {
             // Each answer may leave keys out (16 MB, throttling); three rounds are more than a page of lists needs.
             for _ in 0..3 {
                 if missing.is_empty() {
+                    self.saw(&found);
                     return Ok(found);
                 }
                 let wanted = KeysAndAttributes::builder()
@@ -225,6 +244,7 @@ impl Table {
                     .unwrap_or_default();
             }
             if missing.is_empty() {
+                self.saw(&found);
                 return Ok(found);
             }
             Err(TableError::Unavailable {
@@ -269,7 +289,76 @@ impl Table {
     /// [`TableError::ConditionFailed`] when the key is taken, [`TableError::Unavailable`].
     pub fn insert<'a>(&'a self, key: &Key, value: impl Serialize) -> Boxed<'a, Result<(), TableError>> {
         let put = self.insertion(key, value);
-        Box::pin(async move { self.send_put(put?).await })
+        let nobody = key.of_nobody();
+        Box::pin(async move {
+            let put = put?;
+            if rehearsal::is_on() {
+                return self.rehearse_insertion(put, nobody).await;
+            }
+            self.send_put(put).await
+        })
+    }
+
+    /// Finds out whether the item could be written, by a transaction that can not be carried out.
+    async fn rehearse_insertion(&self, put: Put, nobody: Item) -> Result<(), TableError> {
+        let after = facts::of_item(&put.item);
+        let refused = |error: aws_sdk_dynamodb::error::BuildError| TableError::Refused {
+            table: self.name.clone(),
+            reason: error.to_string(),
+        };
+        let partition = nobody.keys().next().cloned().unwrap_or_default();
+        let never = Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(nobody))
+            .condition_expression(rehearsal::NEVER)
+            .expression_attribute_names("#never", partition)
+            .build()
+            .map_err(refused)?;
+        let outcome = self
+            .client
+            .transact_write_items()
+            .transact_items(TransactWriteItem::builder().put(put).build())
+            .transact_items(TransactWriteItem::builder().put(never).build())
+            .send()
+            .await;
+        if let Err(error) = outcome {
+            let cancelled = match error.as_service_error() {
+                Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled,
+                _ => return Err(TableError::of(&self.name, &error)),
+            };
+            let mut codes = cancelled.cancellation_reasons().iter().map(|reason| reason.code());
+            if codes.next().flatten() == Some("ConditionalCheckFailed") {
+                return Err(TableError::ConditionFailed);
+            }
+        }
+        self.stop_before("PutItem", || (facts::Facts::new(), after))?;
+        Ok(())
+    }
+
+    /// To be asked before every write; see [`rehearsal::stop_before`].
+    fn stop_before(
+        &self,
+        action: &str,
+        before_and_after: impl FnOnce() -> (facts::Facts, facts::Facts),
+    ) -> Result<(), rehearsal::Refused> {
+        if !rehearsal::is_on() {
+            return Ok(());
+        }
+        let (before, after) = before_and_after();
+        rehearsal::stop_before(|| rehearsal::Effect {
+            action: format!("dynamodb:{action}"),
+            target: self.name.clone(),
+            before,
+            after,
+        })
+    }
+
+    /// A put that nothing was noted of yet.
+    fn stop_before_put(&self, item: &Item) -> Result<(), rehearsal::Refused> {
+        self.stop_before("PutItem", || {
+            let after = facts::of_item(item);
+            (rehearsal::seen(&self.name, &facts::of_identity(&after)), after)
+        })
     }
 
     /// Writes an item in place of the one whose attribute `version` is `seen_version`. The new item carries a higher one.
@@ -294,10 +383,12 @@ impl Table {
     ) -> Boxed<'a, Result<(), TableError>> {
         let item = self.to_item(value);
         Box::pin(async move {
+            let item = item?;
+            self.stop_before_put(&item)?;
             self.client
                 .put_item()
                 .table_name(&self.name)
-                .set_item(Some(item?))
+                .set_item(Some(item))
                 .condition_expression(condition)
                 .expression_attribute_values(":now", AttributeValue::N(now.to_string()))
                 .return_consumed_capacity(ReturnConsumedCapacity::Indexes)
@@ -309,6 +400,7 @@ impl Table {
     }
 
     async fn send_put(&self, put: Put) -> Result<(), TableError> {
+        self.stop_before_put(&put.item)?;
         self.client
             .put_item()
             .table_name(&self.name)
@@ -329,6 +421,7 @@ impl Table {
     /// [`TableError::ConditionFailed`], [`TableError::Unavailable`].
     pub fn update(&self, update: Update) -> Boxed<'_, Result<(), TableError>> {
         Box::pin(async move {
+            self.stop_before_update(&update)?;
             self.updating(update)
                 .send()
                 .await
@@ -346,6 +439,13 @@ impl Table {
         Box::pin(async move { self.parse_item(self.updated_item(update).await?) })
     }
 
+    fn stop_before_update(&self, update: &Update) -> Result<(), rehearsal::Refused> {
+        self.stop_before("UpdateItem", || {
+            let key = facts::of_item(&update.key.item());
+            (rehearsal::seen(&self.name, &key), facts::of_update(update))
+        })
+    }
+
     fn updating(&self, update: Update) -> UpdateItemFluentBuilder {
         self.client
             .update_item()
@@ -360,6 +460,7 @@ impl Table {
 
     fn updated_item(&self, update: Update) -> Boxed<'_, Result<Item, TableError>> {
         Box::pin(async move {
+            self.stop_before_update(&update)?;
             self.updating(update)
                 .return_values(ReturnValue::AllNew)
                 .send()
@@ -381,6 +482,10 @@ impl Table {
     ) -> Boxed<'a, Result<(), TableError>> {
         let (key, value) = (key.item(), value.to_string());
         Box::pin(async move {
+            self.stop_before("DeleteItem", || {
+                let key = facts::of_item(&key);
+                (rehearsal::seen(&self.name, &key), key)
+            })?;
             self.client
                 .delete_item()
                 .table_name(&self.name)

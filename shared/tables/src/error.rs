@@ -1,6 +1,7 @@
 //! What can go wrong with a table, from the caller's point of view.
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use cloud::rehearsal::Refused;
 
 /// A failed table operation.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum TableError {
         /// What is wrong; names the item's key, never its content.
         reason: String,
     },
+    /// Nothing was written, because this is a rehearsal.
+    #[error(transparent)]
+    Rehearsed(#[from] Refused),
     /// The table refused the call as such: a missing permission, a wrong index. A fault of deployment or code.
     #[error("the table {table} refused the call: {reason}")]
     Refused {

@@ -5,6 +5,7 @@
 
 mod access;
 mod error;
+mod facts;
 mod pages;
 mod transaction;
 

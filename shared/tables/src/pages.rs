@@ -77,6 +77,12 @@ impl Query {
         self.bounded(attribute, "<", AttributeValue::S(bound.to_string()))
     }
 
+    /// Only those whose sort key `attribute`, a text, comes after `bound`.
+    #[must_use]
+    pub fn after(self, attribute: &'static str, bound: impl ToString) -> Self {
+        self.bounded(attribute, ">", AttributeValue::S(bound.to_string()))
+    }
+
     /// A query has one such bound.
     fn bounded(mut self, attribute: &'static str, relation: &'static str, bound: AttributeValue) -> Self {
         self.names.insert("#sort".to_owned(), attribute.to_owned());
@@ -187,6 +193,7 @@ impl Table {
                 start = answer.last_evaluated_key.filter(|key| !key.is_empty());
                 if start.is_none() || found.len() >= wanted {
                     found.truncate(wanted);
+                    self.saw(&found);
                     return Ok(found);
                 }
             }

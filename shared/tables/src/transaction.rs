@@ -7,9 +7,10 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, Delete, ReturnConsumedCapacity, TransactWriteItem, Update as UpdateAction,
 };
+use cloud::rehearsal;
 use serde::Serialize;
 
-use crate::{Boxed, Key, Table, TableError, Update};
+use crate::{Boxed, Key, Table, TableError, Update, facts};
 
 /// A transaction under construction. Actions are counted from 0 in the order in which they are added.
 #[derive(Debug, Default)]
@@ -102,6 +103,12 @@ impl Transaction {
             }
             let Some(client) = self.client else { return Ok(()) };
             let tables = self.tables.join(", ");
+            rehearsal::stop_before(|| rehearsal::Effect {
+                action: "dynamodb:TransactWriteItems".to_owned(),
+                target: tables.clone(),
+                before: facts::Facts::new(),
+                after: facts::of_actions(&self.actions),
+            })?;
             let mut attempt = 1;
             loop {
                 let outcome = client
