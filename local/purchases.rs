@@ -236,13 +236,7 @@ async fn rest(platform: &Platform) -> Result<(), RunError> {
             if platform.work.is_idle() {
                 return Ok(());
             }
-            let pending = platform.work.pending()?;
-            let waits_only = pending
-                .queues
-                .iter()
-                .all(|queue| queue.dead_letters || queue.visible == 0)
-                && pending.streams.values().all(|records| *records == 0)
-                && pending.schedules + pending.invocations + pending.providers == 0;
+            let waits_only = platform.work.pending()?.only_waits();
             looks = if waits_only { looks + 1 } else { 0 };
             tokio::time::sleep(LOOK_AGAIN).await;
         }

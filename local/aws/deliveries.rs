@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -116,7 +116,7 @@ impl Context {
 }
 
 /// What is still to be delivered.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pending {
     /// What the queues hold.
     pub queues: Vec<QueueCounts>,
@@ -138,6 +138,13 @@ impl Pending {
             && self.schedules == 0
             && self.invocations == 0
             && self.providers == 0
+    }
+
+    /// Whether only the clock can bring about more: what is left was tried, and waits for its next time.
+    pub fn only_waits(&self) -> bool {
+        self.queues.iter().all(|queue| queue.dead_letters || queue.visible == 0)
+            && self.streams.values().all(|records| *records == 0)
+            && self.schedules + self.invocations + self.providers == 0
     }
 }
 
