@@ -16,6 +16,7 @@ mod invoke_api;
 mod local_api;
 pub mod logs;
 pub mod openapi;
+pub mod operator;
 pub mod proof;
 pub mod purchases;
 pub mod recording;
@@ -32,15 +33,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::StatusCode;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::aws::deliveries::{Deliveries, Pending};
-use crate::aws::permissions::OPERATOR;
 use crate::aws::storage::Durability;
 use crate::aws::{AwsEndpoint, AwsError};
 use crate::cargo_build::{Binaries, BuildError};
@@ -445,17 +444,7 @@ impl Platform {
 
     /// Looks into the tables, or changes them, with nobody's permissions: `operation` is DynamoDB's, e.g. `Scan`.
     pub async fn dynamodb(&self, operation: &str, body: &Value) -> (StatusCode, Value) {
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={OPERATOR}/20260101/us-east-1/dynamodb/aws4_request, \
-             SignedHeaders=host, Signature=0"
-        );
-        let request = Request::post("/")
-            .header("authorization", authorization)
-            .header("content-type", "application/x-amz-json-1.0")
-            .header("x-amz-date", "20260101T000000Z")
-            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
-            .body(Bytes::from(body.to_string()));
-        match request {
+        match operator::dynamodb(operation, body) {
             Ok(request) => {
                 let response = self.aws.answer(request).await;
                 (

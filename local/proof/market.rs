@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::aws::deliveries::Pending;
+use crate::aws::mail::captcha;
 use crate::{Data, Options, Platform, Providers, Source, StartError};
 
 /// Everyone's password.
@@ -201,11 +202,7 @@ impl Market {
         let wish = json!({"scene": "register", "email": email});
         self.insist(&Wish::post("/api/v1/captcha", &wish)).await?;
         let mails = self.platform.aws().mails().map_err(inside)?;
-        let mail = mails.into_iter().rev().find(|mail| mail.to.contains(email));
-        let text = mail.and_then(|mail| mail.text.or(mail.html)).unwrap_or_default();
-        let captcha = text
-            .split(|c: char| !c.is_ascii_digit())
-            .find(|digits| digits.len() == 6);
+        let captcha = captcha(&mails, email);
         let account = json!({
             "username": person.name, "password": PASSWORD, "password_repeat": PASSWORD, "email": email,
             "captcha": captcha,
