@@ -23,6 +23,7 @@ pub mod recording;
 mod runtime_api;
 mod server;
 pub mod simulator;
+pub mod soak;
 pub mod template;
 mod websocket_api;
 

@@ -52,7 +52,7 @@ impl Operator {
         Operator::at(platform.base_url(), platform.simulator().map(Simulator::base_url))
     }
 
-    /// What `/_local/...` says.
+    /// What `/_local/...`, or a route for everybody, says.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -60,7 +60,7 @@ impl Operator {
         self.expect(Method::GET, format!("{}{path}", self.base_url), None).await
     }
 
-    /// Tells `/_local/...` something.
+    /// Tells `/_local/...`, or a route for everybody, something.
     ///
     /// # Errors
     /// [`OperatorError`].
@@ -119,6 +119,7 @@ impl Operator {
             reason,
         };
         let request = Request::builder().method(method).uri(&url);
+        let request = request.header("content-type", "application/json");
         let request = request.body(Bytes::from(body.map_or_else(String::new, Value::to_string)));
         let request = request.map_err(|error| failed(error.to_string()))?;
         let (status, answer) = self.ask(request).await.map_err(failed)?;

@@ -80,10 +80,17 @@ pub(crate) struct Desk {
     shelf: Mutex<BTreeMap<u32, String>>,
 }
 
+/// Who asks.
+enum By<'a> {
+    Person(&'a Person),
+    /// A service, with this token.
+    Service(&'a str),
+}
+
 /// A question of somebody's.
 struct Question<'a> {
     operation: &'static str,
-    who: &'a Person,
+    who: By<'a>,
     method: Method,
     path: &'a str,
     key: Option<&'a str>,
@@ -151,16 +158,44 @@ impl Desk {
         }
     }
 
+    /// A service, with its token, tells somebody something about `about`; whether it was taken on. Asked again, it is the same.
+    pub(crate) async fn tell(&self, token: &str, number: u32, who: &Person, about: &str) -> Result<bool, RunError> {
+        let notice = json!({
+            "user_uuid": who.id, "type": "system", "title": "公告", "content": "今晚维护", "related_id": about,
+        });
+        let question = Question {
+            operation: "notify",
+            who: By::Service(token),
+            method: Method::POST,
+            path: "/api/notifications",
+            key: Some(about),
+            body: notice,
+        };
+        let began = Instant::now();
+        let answer = self.ask(&question).await;
+        let seen = match &answer {
+            Ok((status, answer)) => (*status, kind(answer).to_owned()),
+            Err(error) => (0, error.to_string()),
+        };
+        let is_taken = (200..300).contains(&seen.0);
+        self.observe(number, question.operation, seen, began.elapsed());
+        Ok(is_taken)
+    }
+
     /// What is answered: the status and the JSON.
     async fn ask(&self, question: &Question<'_>) -> Result<(u16, Value), RunError> {
         let failed = |reason: String| RunError::Unanswered {
             path: question.path.to_owned(),
             reason,
         };
+        let token = match question.who {
+            By::Person(person) => self.token(person)?,
+            By::Service(token) => token.to_owned(),
+        };
         let mut request = Request::builder()
             .method(question.method.clone())
             .uri(format!("{}{}", self.base_url, question.path))
-            .header("authorization", format!("Bearer {}", self.token(question.who)?))
+            .header("authorization", format!("Bearer {token}"))
             .header("content-type", "application/json");
         if let Some(key) = question.key {
             request = request.header("idempotency-key", key);
@@ -371,7 +406,7 @@ impl Purchase {
         let seller = self.seller.clone();
         let question = Question {
             operation: "put up",
-            who: &seller,
+            who: By::Person(&seller),
             method: Method::POST,
             path: "/api/product",
             key: None,
@@ -411,7 +446,7 @@ impl Purchase {
         let (key, buyer) = (self.key("order"), self.buyer.clone());
         let question = Question {
             operation: "order",
-            who: &buyer,
+            who: By::Person(&buyer),
             method: Method::POST,
             path: "/api/orders",
             key: Some(&key),
@@ -452,7 +487,7 @@ impl Purchase {
         let buyer = self.buyer.clone();
         let question = Question {
             operation: "open payment",
-            who: &buyer,
+            who: By::Person(&buyer),
             method: Method::POST,
             path: "/api/payment/create",
             key: Some(&key),
@@ -521,7 +556,7 @@ impl Purchase {
         let buyer = self.buyer.clone();
         let question = Question {
             operation: "look",
-            who: &buyer,
+            who: By::Person(&buyer),
             method: Method::GET,
             path: &path,
             key: None,
@@ -550,7 +585,7 @@ impl Purchase {
         let key = self.key(&format!("{verb}-{}", self.todo.len()));
         let question = Question {
             operation,
-            who,
+            who: By::Person(who),
             method: Method::POST,
             path: &path,
             key: Some(&key),
