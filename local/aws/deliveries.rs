@@ -116,7 +116,7 @@ impl Context {
 }
 
 /// What is still to be delivered.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// What the queues hold.
     pub queues: Vec<QueueCounts>,
@@ -138,6 +138,12 @@ impl Pending {
             && self.schedules == 0
             && self.invocations == 0
             && self.providers == 0
+    }
+
+    /// Whether something is under way, or about to be.
+    pub fn is_moving(&self) -> bool {
+        let delivered = self.queues.iter().any(|queue| !queue.dead_letters && queue.visible > 0);
+        self.invocations > 0 || delivered || self.providers > 0
     }
 
     /// Whether only the clock can bring about more: what is left was tried, and waits for its next time.

@@ -16,7 +16,6 @@ use keys::{Privilege, Seed, ServiceName, ServiceTokens};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::aws::deliveries::Pending;
 use crate::aws::mail::captcha;
 use crate::{Data, Options, Platform, Providers, Source, StartError};
 
@@ -320,7 +319,7 @@ impl Market {
                 if pending.is_idle() && self.platform.work.is_idle() {
                     return Ok(());
                 }
-                let (moves, streams) = (moves(&pending), pending.streams.values().any(|left| *left > 0));
+                let (moves, streams) = (pending.is_moving(), pending.streams.values().any(|left| *left > 0));
                 let seen = format!("{pending:?}");
                 last = if seen == last.0 && !moves {
                     (seen, last.1 + 1)
@@ -396,15 +395,6 @@ impl Market {
         }
         Ok(letters)
     }
-}
-
-/// Whether something is under way, or about to be.
-fn moves(pending: &Pending) -> bool {
-    let delivered = pending
-        .queues
-        .iter()
-        .any(|queue| !queue.dead_letters && queue.visible > 0);
-    pending.invocations > 0 || delivered || pending.providers > 0
 }
 
 /// A text field of an answer.

@@ -25,8 +25,12 @@ const START: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Pause between two looks at whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(15);
-/// Looks in a row that have to find nothing going on.
+/// Looks in a row that have to find the same, and nothing going on.
 const LOOKS: u32 = 3;
+/// The same while a stream is unread: a failed batch is tried again after a second at most. A late one waits for the clock.
+const LOOKS_AT_STREAMS: u32 = 90;
+/// Lines of its log that are shown when it has ended.
+const LAST_LINES: usize = 10;
 /// Tries to find two ports in a row.
 const PORTS: u32 = 100;
 
@@ -36,9 +40,9 @@ pub enum HostError {
     /// Its folder, its process or its ports.
     #[error("the platform can not be started: {0}")]
     Start(#[from] io::Error),
-    /// It ended before it served.
-    #[error("the platform ended before it served; it says why in {}", .0.display())]
-    Ended(PathBuf),
+    /// It ended by itself; what it said last.
+    #[error("the platform ended by itself: {0}")]
+    Ended(String),
     /// It does not do as it is told.
     #[error(transparent)]
     Deaf(#[from] OperatorError),
@@ -174,7 +178,7 @@ impl Host {
                 self.id.store(process.id().unwrap_or_default(), Ordering::Relaxed);
                 Ok(process)
             }
-            _ => Err(HostError::Ended(self.log())),
+            _ => Err(HostError::Ended(lines_with(&self.log(), "", LAST_LINES).join("\n"))),
         }
     }
 
@@ -207,7 +211,7 @@ impl Host {
             None => true,
         };
         if ended {
-            return Err(HostError::Ended(self.log()));
+            return Err(HostError::Ended(lines_with(&self.log(), "", LAST_LINES).join("\n")));
         }
         Ok(work(&self.operator).await?)
     }
@@ -232,16 +236,20 @@ impl Host {
     /// Waits until only the clock can bring about more.
     pub(super) async fn rest(&self) -> Result<(), HostError> {
         let resting = async {
-            let mut looks = 0;
-            while looks < LOOKS {
+            let (mut last, mut looks) = (None, 0);
+            loop {
                 let (pending, idle) = self.pending().await?;
                 if idle {
                     return Ok(());
                 }
-                looks = if pending.only_waits() { looks + 1 } else { 0 };
+                let is_still = !pending.is_moving() && last.as_ref() == Some(&pending);
+                looks = if is_still { looks + 1 } else { 0 };
+                if looks >= if pending.only_waits() { LOOKS } else { LOOKS_AT_STREAMS } {
+                    return Ok(());
+                }
+                last = Some(pending);
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
-            Ok(())
         };
         match tokio::time::timeout(PATIENCE, resting).await {
             Ok(rested) => rested,
