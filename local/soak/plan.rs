@@ -150,7 +150,7 @@ impl Story {
         let mut wish = Wish::draw(seed, number);
         let mut rng = rng(seed ^ STORIES, number);
         // There are more people the longer it goes on; everybody has several orders.
-        let (buyer, mut seller) = (rng.u32(0..number / 5 + 4), rng.u32(0..number / 8 + 2));
+        let (mut buyer, mut seller) = (rng.u32(0..number / 5 + 4), rng.u32(0..number / 8 + 2));
         let mut goods = number;
         if rng.u32(0..10) < 7 {
             one_piece(&mut wish);
@@ -165,6 +165,11 @@ impl Story {
             wish.price_fen = other.wish.price_fen;
             wish.stock = other.wish.stock;
             ask_less(&mut wish);
+            // Who orders what he has ordered already is led to his pending order.
+            let has_ordered = |buyer| earlier.iter().any(|story| (story.goods, story.buyer) == (goods, buyer));
+            while has_ordered(buyer) {
+                buyer += 1;
+            }
         }
         let trouble = Trouble::draw(seed, number, wish.total_fen(), providers);
         let start = wish.acts.first().map_or(0, |(minute, _)| *minute);
@@ -320,6 +325,8 @@ mod tests {
                 (story.seller, story.wish.price_fen, story.wish.stock),
                 (first.seller, first.wish.price_fen, first.wish.stock)
             );
+            let same = |other: &&Story| (other.goods, other.buyer) == (story.goods, story.buyer);
+            assert_eq!(plan.stories.iter().filter(same).count(), 1, "{story}");
             for (_, act) in &story.wish.acts {
                 if let Act::AskBack(Some(fen)) = act {
                     assert!((1..story.wish.total_fen()).contains(fen), "{story}");
