@@ -78,22 +78,23 @@ async fn a_system_that_loses_something_fails_the_soak_and_says_how_to_see_it_aga
     let folder = tempfile::tempdir_in(cfmp::root().join("target")).unwrap();
     let file = folder.path().join("template.yaml");
     std::fs::write(&file, deaf).unwrap();
+    // Two of these expire: what is called off sooner is given back by the sweeper, whose lease has not ended then.
     let soak = Soak {
         unbroken: true,
         providers: Some(Providers::Sandbox),
-        ..soak(4, 6)
+        ..soak(20, 4)
     };
     let outcome = soak.run(&ground(Some(file)), &|_| {}).await.unwrap();
     let said = outcome.to_string();
     assert!(said.contains("still reserved by a cancelled order"), "{said}");
     let number = outcome.failures.iter().find_map(|failure| failure.number).unwrap();
     let shortest = outcome.shortest.unwrap();
-    let begins = "cargo run -- soak --seed 4 --orders 6 --providers sandbox --unbroken --only ";
+    let begins = "cargo run -- soak --seed 20 --orders 4 --providers sandbox --unbroken --only ";
     let only: Vec<&str> = shortest.strip_prefix(begins).unwrap().split(',').collect();
     assert!(only.contains(&number.to_string().as_str()), "{shortest}");
     // The trace: what was wanted, and what was asked.
     let trace = &outcome.traces[0];
-    assert!(trace.contains("wants 1 of") || trace.contains(" wants "), "{trace}");
+    assert!(trace.contains(" wants ") && trace.contains("Expires"), "{trace}");
     assert!(trace.contains("order: 201"), "{trace}");
 }
 
