@@ -243,17 +243,7 @@ impl AwsEndpoint {
 
     /// Looks into the tables, or changes them, with nobody's permissions: `operation` is DynamoDB's, e.g. `Scan`.
     pub async fn as_operator(&self, operation: &str, body: &Value) -> (StatusCode, Value) {
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={OPERATOR}/20260101/us-east-1/dynamodb/aws4_request, \
-             SignedHeaders=host, Signature=0"
-        );
-        let request = Request::post("/")
-            .header("authorization", authorization)
-            .header("content-type", JSON_1_0)
-            .header("x-amz-date", "20260101T000000Z")
-            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
-            .body(Bytes::from(body.to_string()));
-        match request {
+        match operator::dynamodb(operation, body) {
             Ok(request) => {
                 let response = self.answer(request).await;
                 (

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::Platform;
-use crate::simulator::SimulatorError;
+use crate::operator::{Operator, OperatorError};
+use crate::template::model::Template;
 
 /// How long after its time something may still stand there unfinished: schedules run every minute, and an answer that
 /// does not come is waited for.
@@ -40,9 +41,9 @@ pub enum BooksError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// The simulated providers can not be asked.
+    /// The simulated providers do not answer.
     #[error(transparent)]
-    Simulator(#[from] SimulatorError),
+    Providers(#[from] OperatorError),
 }
 
 /// A rule that the books keep.
@@ -399,10 +400,20 @@ impl Books {
     /// # Errors
     /// [`BooksError`].
     pub async fn read(platform: &Platform) -> Result<Books, BooksError> {
+        let operator = Operator::of(platform);
+        Books::read_through(&operator, platform.template(), platform.clock().now_ms()).await
+    }
+
+    /// The same of a platform in another process, which has this template.
+    ///
+    /// # Errors
+    /// [`BooksError`].
+    pub async fn read_through(operator: &Operator, template: &Template, now_ms: i64) -> Result<Books, BooksError> {
+        let archive = &Archive { operator, template };
         let mut trades = BTreeMap::new();
         // A deployment may be without the sandbox.
-        if platform.template().tables.contains_key("SandboxTradesTable") {
-            for row in rows::<SandboxTradeRow>(platform, "SandboxTradesTable").await? {
+        if template.tables.contains_key("SandboxTradesTable") {
+            for row in rows::<SandboxTradeRow>(archive, "SandboxTradesTable").await? {
                 let refunds = row.refunds.into_iter().map(|refund| {
                     let (amount, succeeded) = (refund.amount, true);
                     (refund.refund_no, ProviderRefund { amount, succeeded })
@@ -415,8 +426,7 @@ impl Books {
                 trades.insert(row.out_trade_no, trade);
             }
         }
-        if let Some(simulator) = platform.simulator() {
-            let told = simulator.books(None)?;
+        if let Some(told) = operator.simulated_books().await? {
             let table = "the simulator's books";
             let books: SimulatedBooks =
                 serde_json::from_value(told).map_err(|source| BooksError::Item { table, source })?;
@@ -435,15 +445,15 @@ impl Books {
                 trade.refunds.insert(refund.refund_no, row);
             }
         }
-        let products = rows::<ProductRow>(platform, "ProductsTable").await?;
-        let orders = rows::<OrderRow>(platform, "OrdersTable").await?;
-        let attempts = rows::<AttemptsRow>(platform, "OrderPaymentsTable").await?;
-        let payments = rows::<PaymentRow>(platform, "PaymentsTable").await?;
-        let refunds = rows::<RefundRow>(platform, "RefundsTable").await?;
+        let products = rows::<ProductRow>(archive, "ProductsTable").await?;
+        let orders = rows::<OrderRow>(archive, "OrdersTable").await?;
+        let attempts = rows::<AttemptsRow>(archive, "OrderPaymentsTable").await?;
+        let payments = rows::<PaymentRow>(archive, "PaymentsTable").await?;
+        let refunds = rows::<RefundRow>(archive, "RefundsTable").await?;
         Ok(Books {
-            now_ms: platform.clock().now_ms(),
+            now_ms,
             products: by(products, |row| row.product_uuid.clone()),
-            reservations: rows(platform, "ReservationsTable").await?,
+            reservations: rows(archive, "ReservationsTable").await?,
             orders: by(orders, |row| row.order_uuid.clone()),
             attempts: by(attempts, |row| row.order_uuid.clone()),
             payments: by(payments, |row| row.payment_uuid.clone()),
@@ -874,10 +884,19 @@ fn by<T>(rows: Vec<T>, key: impl Fn(&T) -> String) -> BTreeMap<String, T> {
     rows.into_iter().map(|row| (key(&row), row)).collect()
 }
 
+/// Where tables are read, and what they are called.
+pub(crate) struct Archive<'a> {
+    pub(crate) operator: &'a Operator,
+    pub(crate) template: &'a Template,
+}
+
 /// All items of a table.
-async fn rows<T: DeserializeOwned>(platform: &Platform, table: &'static str) -> Result<Vec<T>, BooksError> {
-    let name = &platform
-        .template()
+pub(crate) async fn rows<T: DeserializeOwned>(
+    archive: &Archive<'_>,
+    table: &'static str,
+) -> Result<Vec<T>, BooksError> {
+    let name = &archive
+        .template
         .tables
         .get(table)
         .ok_or(BooksError::NoTable(table))?
@@ -889,11 +908,11 @@ async fn rows<T: DeserializeOwned>(platform: &Platform, table: &'static str) -> 
         if let Some(from) = from {
             scan["ExclusiveStartKey"] = from;
         }
-        let (status, mut answer) = platform.dynamodb("Scan", &scan).await;
-        if !status.is_success() {
-            let answer = answer.to_string();
-            return Err(BooksError::Table { table, answer });
-        }
+        let answer = archive.operator.dynamodb("Scan", &scan).await;
+        let mut answer = answer.map_err(|error| BooksError::Table {
+            table,
+            answer: error.reason,
+        })?;
         if let Some(Value::Array(items)) = answer.get_mut("Items").map(Value::take) {
             for item in items {
                 let item = match item {

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 use crate::Platform;
+use crate::aws::mail::captcha;
 
 /// Everyone's password.
 const PASSWORD: &str = "cfmp-demo-1";
@@ -195,17 +196,7 @@ impl Demo<'_> {
             .aws()
             .mails()
             .map_err(|error| refused("reading mails", &error.to_string()))?;
-        let mail = mails
-            .into_iter()
-            .rev()
-            .find(|mail| mail.to.iter().any(|to| to == email));
-        let text = mail.and_then(|mail| mail.text.or(mail.html)).unwrap_or_default();
-        let captcha = text
-            .split(|c: char| !c.is_ascii_digit())
-            .find(|digits| digits.len() == 6);
-        captcha
-            .map(str::to_owned)
-            .ok_or_else(|| refused("waiting for the captcha", "no mail with six digits"))
+        captcha(&mails, email).ok_or_else(|| refused("waiting for the captcha", "no mail with six digits"))
     }
 
     /// `None` when the account does not exist.

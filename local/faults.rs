@@ -3,9 +3,10 @@
 //!
 //! A point is named by what happens there, not by ids that differ from run to run:
 //! `CreateOrderFunction call dynamodb:PutItem orders #1` is the first item that the function puts into the table since the
-//! recording of points began. Nothing is counted, locked or compared while nobody watches and no fault is set.
+//! recording of points began. Where no run is like another, a fault waits for the so-manyth passage from now on at which it
+//! makes a difference, wherever that is. Nothing is counted, locked or compared while nobody watches and no fault is set.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +24,10 @@ pub const OVERTAKEN: Duration = Duration::from_secs(60);
 pub(crate) const HANGING: Duration = Duration::from_secs(35);
 /// Points recorded at most; a watch that nobody ends must not fill the memory.
 const MOST_POINTS: usize = 100_000;
+/// Strikes kept until somebody collects them; the oldest go first.
+const MOST_STRIKES: usize = 10_000;
+/// Invocations remembered because what they met lasts as long as they do; more are never under way.
+const MOST_LASTING: usize = 256;
 
 /// What passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,10 +91,16 @@ pub struct Point {
     pub ordinal: u32,
 }
 
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Site { function, kind, target } = self;
+        write!(f, "{function} {} {target}", kind.word())
+    }
+}
+
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Site { function, kind, target } = &self.site;
-        write!(f, "{function} {} {target} #{}", kind.word(), self.ordinal)
+        write!(f, "{} #{}", self.site, self.ordinal)
     }
 }
 
@@ -230,6 +241,29 @@ pub struct Switch {
     invocation: Option<String>,
 }
 
+/// A fault that waits for a passage at which it makes a difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ambush {
+    /// How many such passages are let by before.
+    pub passages: u32,
+    /// What.
+    pub fault: Fault,
+    /// By which it is known again.
+    pub label: String,
+}
+
+/// An ambush that was run into.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Strike {
+    /// The ambush's label.
+    pub label: String,
+    /// What.
+    pub fault: Fault,
+    /// The function, what passed, and where to: a point without its number.
+    pub site: String,
+}
+
 /// The faults of one platform. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
@@ -242,6 +276,12 @@ struct State {
     counts: HashMap<Site, u32>,
     points: Vec<Point>,
     switches: Vec<Switch>,
+    /// Whether points are counted and recorded.
+    counts_points: bool,
+    ambushes: Vec<Ambush>,
+    strikes: VecDeque<Strike>,
+    /// What ambushes brought about that lasts: where, during which invocation, and what.
+    lasting: VecDeque<(Site, String, Fault)>,
     /// Receipts of messages that wait to be overtaken, by the ARN of their queue.
     held: BTreeMap<String, Vec<String>>,
 }
@@ -250,19 +290,42 @@ impl Faults {
     /// Begins to record points, from 1, with no fault set.
     pub fn watch(&self) {
         let mut state = self.state();
-        *state = State::default();
+        *state = State {
+            counts_points: true,
+            ..State::default()
+        };
         self.awake.store(true, Ordering::Release);
     }
 
     /// Sets a fault. Points are recorded, and counted, since the last [`Faults::watch`], or from now on.
     pub fn set(&self, point: Point, fault: Fault) {
-        self.state().switches.push(Switch {
+        let mut state = self.state();
+        state.counts_points = true;
+        state.switches.push(Switch {
             point,
             fault,
             struck: 0,
             invocation: None,
         });
         self.awake.store(true, Ordering::Release);
+    }
+
+    /// Sets a fault that strikes once, after so many passages from now on at which it would make a difference.
+    pub fn lie_in_wait(&self, ambush: Ambush) {
+        self.state().ambushes.push(ambush);
+        self.awake.store(true, Ordering::Release);
+    }
+
+    /// The ambushes that nobody has run into yet.
+    #[must_use]
+    pub fn ambushes(&self) -> Vec<Ambush> {
+        self.state().ambushes.clone()
+    }
+
+    /// Takes out what ambushes did since this was asked last.
+    #[must_use]
+    pub fn collect_strikes(&self) -> Vec<Strike> {
+        self.state().strikes.drain(..).collect()
     }
 
     /// Takes all faults away and ends the recording of points.
@@ -295,13 +358,17 @@ impl Faults {
             return None;
         }
         let mut state = self.state();
+        let struck = state.ambush(&site, invocation);
+        if !state.counts_points {
+            return struck;
+        }
         let counted = state.counts.entry(site.clone()).or_default();
         *counted = counted.saturating_add(1);
         let point = Point {
             ordinal: *counted,
             site,
         };
-        let struck = state.switches.iter_mut().find_map(|switch| {
+        let switched = state.switches.iter_mut().find_map(|switch| {
             let lasts = switch.fault.lasts()
                 && switch.point.site == point.site
                 && invocation.is_some()
@@ -316,7 +383,7 @@ impl Faults {
         if state.points.len() < MOST_POINTS {
             state.points.push(point);
         }
-        struck
+        switched.or(struck)
     }
 
     /// Keeps the receipts of messages until others of their queue have overtaken them.
@@ -334,6 +401,44 @@ impl Faults {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// What ambushes do to something that passes: the first whose turn it is strikes, the others wait on.
+    fn ambush(&mut self, site: &Site, invocation: Option<&str>) -> Option<Fault> {
+        let lasts = |(at, during, _): &&(Site, String, Fault)| at == site && Some(during.as_str()) == invocation;
+        if let Some((_, _, fault)) = self.lasting.iter().find(lasts) {
+            return Some(*fault);
+        }
+        let fitting = Fault::of(site);
+        let mut ripe = None;
+        for (place, ambush) in self.ambushes.iter_mut().enumerate() {
+            if !fitting.contains(&ambush.fault) {
+                continue;
+            }
+            if ambush.passages > 0 {
+                ambush.passages -= 1;
+            } else if ripe.is_none() {
+                ripe = Some(place);
+            }
+        }
+        let Ambush { fault, label, .. } = self.ambushes.remove(ripe?);
+        if let (true, Some(invocation)) = (fault.lasts(), invocation) {
+            if self.lasting.len() == MOST_LASTING {
+                self.lasting.pop_front();
+            }
+            self.lasting.push_back((site.clone(), invocation.to_owned(), fault));
+        }
+        if self.strikes.len() == MOST_STRIKES {
+            self.strikes.pop_front();
+        }
+        self.strikes.push_back(Strike {
+            label,
+            fault,
+            site: site.to_string(),
+        });
+        Some(fault)
     }
 }
 
@@ -403,6 +508,46 @@ mod tests {
         );
         let passed = ["a", "a", "b", "a"].map(|invocation| faults.pass(site(), Some(invocation)).is_some());
         assert_eq!(passed, [true, true, false, true]);
+    }
+
+    #[test]
+    fn an_ambush_waits_for_its_passage_and_strikes_once() {
+        let faults = Faults::default();
+        let ambush = |passages, fault: Fault| Ambush {
+            passages,
+            fault,
+            label: format!("{fault} after {passages}"),
+        };
+        faults.lie_in_wait(ambush(1, Fault::KillAfter));
+        faults.lie_in_wait(ambush(0, Fault::Twice));
+        // Nothing that passes here can come twice.
+        let passed: Vec<_> = (0..4).map(|_| faults.pass(site(), Some("a"))).collect();
+        assert_eq!(passed, [None, Some(Fault::KillAfter), None, None]);
+        let strikes = faults.collect_strikes();
+        assert_eq!(strikes.len(), 1);
+        assert_eq!(
+            (strikes[0].label.as_str(), strikes[0].site.as_str()),
+            ("kill-after after 1", "F call dynamodb:PutItem orders")
+        );
+        assert!(faults.collect_strikes().is_empty());
+        assert_eq!(faults.ambushes(), [ambush(0, Fault::Twice)]);
+        // Points are not recorded for it: it may go on for hours.
+        assert!(faults.points().is_empty());
+    }
+
+    #[test]
+    fn a_refusal_out_of_an_ambush_lasts_as_long_as_its_invocation() {
+        let faults = Faults::default();
+        for label in ["one", "two"] {
+            faults.lie_in_wait(Ambush {
+                passages: 0,
+                fault: Fault::Fail,
+                label: label.to_owned(),
+            });
+        }
+        let passed = ["a", "a", "b", "c", "b"].map(|invocation| faults.pass(site(), Some(invocation)).is_some());
+        assert_eq!(passed, [true, true, true, false, true]);
+        assert_eq!(faults.collect_strikes().len(), 2);
     }
 
     #[test]

@@ -17,12 +17,14 @@ mod invoke_api;
 mod local_api;
 pub mod logs;
 pub mod openapi;
+pub mod operator;
 pub mod proof;
 pub mod purchases;
 pub mod recording;
 mod runtime_api;
 mod server;
 pub mod simulator;
+pub mod soak;
 pub mod template;
 mod websocket_api;
 

@@ -17,7 +17,7 @@ use crate::aws::deliveries::{Deliveries, Pending};
 use crate::aws::dynamodb::StoreError;
 use crate::clock::PlatformClock;
 use crate::dead_letters;
-use crate::faults::{Fault, Faults, Point};
+use crate::faults::{Ambush, Fault, Faults, Point};
 use crate::functions::Functions;
 use crate::logs::Logs;
 use crate::recording::Recording;
@@ -104,6 +104,8 @@ impl LocalApi {
                 self.faults.watch();
                 Ok(self.faults())
             }
+            (&Method::POST, ["faults", "ambushes"]) => self.lie_in_wait(request.body()),
+            (&Method::POST, ["faults", "strikes"]) => Ok(json!({ "strikes": self.faults.collect_strikes() })),
             (&Method::DELETE, ["faults"]) => {
                 self.faults.clear();
                 Ok(self.faults())
@@ -195,7 +197,22 @@ impl LocalApi {
     }
 
     fn faults(&self) -> Value {
-        json!({ "points": self.faults.points(), "faults": self.faults.switches() })
+        json!({
+            "points": self.faults.points(),
+            "faults": self.faults.switches(),
+            "ambushes": self.faults.ambushes(),
+        })
+    }
+
+    fn lie_in_wait(&self, body: &[u8]) -> Result<Value, Refusal> {
+        let ambush: Ambush = serde_json::from_slice(body).map_err(|error| {
+            Refusal(
+                StatusCode::BAD_REQUEST,
+                format!(r#"send {{"passages": 3, "fault": "kill-after", "label": "mine"}}: {error}"#),
+            )
+        })?;
+        self.faults.lie_in_wait(ambush);
+        Ok(json!({ "ambushes": self.faults.ambushes().len() }))
     }
 
     fn set_fault(&self, body: &[u8]) -> Result<Value, Refusal> {

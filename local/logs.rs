@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-/// Lines kept of all functions together; the oldest go first.
-const CAPACITY: usize = 50_000;
+/// Lines kept of all functions together, in memory; the oldest go first.
+const CAPACITY: usize = 20_000;
 
 /// One line.
 #[derive(Debug, Clone, Serialize)]

@@ -3,16 +3,23 @@
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use cfmp::faults::{Fault, Point};
 use cfmp::proof::{self, Flow, Plan, Progress, Trial};
 use cfmp::purchases::{Run, RunError};
+use cfmp::soak::load::Load;
+use cfmp::soak::{self, Ground, Outcome, Soak};
 use cfmp::{Data, Options, Platform, Providers, Source, StartError, cargo_build};
 use clap::{Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// Where there is no terminal, a line is printed after so long at the earliest.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// Runs the whole of CFMP on this machine: builds the functions, serves the HTTP API, keeps tables and queues.
 #[derive(Debug, Parser)]
@@ -85,8 +92,77 @@ enum Command {
         #[arg(long, value_enum, default_value_t = ProvidersArgument::Simulated)]
         providers: ProvidersArgument,
     },
+    /// Runs orders that are decided by a number while everything goes wrong at once, kills of the whole platform included.
+    /// Fails when anything is not as it should be in the end, and says how to run it again.
+    Soak(SoakArguments),
+    /// Runs orders at a steady rate, and tells how long requests take and whether memory stays where it is.
+    Load(LoadArguments),
     /// Crashes everywhere, and proves that nothing is lost. Ends with a failure where something is.
     Proof(ProofArguments),
+}
+
+/// How the platform under a soak or a load is had, and where the report goes.
+#[derive(Debug, clap::Args)]
+struct GroundArguments {
+    /// Builds the functions with the release profile.
+    #[arg(long, conflicts_with = "built")]
+    release: bool,
+    /// Folder with functions that were built already.
+    #[arg(long, hide = true)]
+    built: Option<PathBuf>,
+    /// File for the report as a page.
+    #[arg(long)]
+    report: Option<PathBuf>,
+}
+
+/// What is soaked.
+#[derive(Debug, clap::Args)]
+struct SoakArguments {
+    /// Decides everything; the same number is the same history.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many orders.
+    #[arg(long, default_value_t = 200)]
+    orders: u32,
+    /// Who plays the payment providers; the seed decides where it is not said.
+    #[arg(long, value_enum)]
+    providers: Option<ProvidersArgument>,
+    /// Only these of the orders, by their numbers.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<u32>,
+    /// Breaks nothing in the platform, and does not kill it.
+    #[arg(long)]
+    unbroken: bool,
+    /// Prints what will be done, and does nothing.
+    #[arg(long)]
+    plan: bool,
+    #[command(flatten)]
+    ground: GroundArguments,
+}
+
+/// What is loaded.
+#[derive(Debug, clap::Args)]
+struct LoadArguments {
+    /// Decides what people want, and what goes wrong.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Orders that begin in a minute of the platform's time.
+    #[arg(long, default_value_t = 10)]
+    rate: u32,
+    /// Minutes of the platform's time.
+    #[arg(long, default_value_t = 60)]
+    minutes: u32,
+    /// Minutes of the platform's time in one of real time.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=6))]
+    speed: u32,
+    /// Lets things go wrong, at the providers and in the platform.
+    #[arg(long)]
+    faults: bool,
+    /// Who plays the payment providers.
+    #[arg(long, value_enum, default_value_t = ProvidersArgument::Simulated)]
+    providers: ProvidersArgument,
+    #[command(flatten)]
+    ground: GroundArguments,
 }
 
 /// What is proved.
@@ -122,6 +198,14 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Some(Command::Openapi) => ended_with(openapi()),
+        Some(Command::Soak(wanted)) => {
+            log();
+            ended_with(soak(wanted))
+        }
+        Some(Command::Load(wanted)) => {
+            log();
+            ended_with(load(wanted))
+        }
         Some(Command::Proof(wanted)) => {
             log();
             ended_with(prove(wanted))
@@ -221,6 +305,107 @@ fn prove(wanted: ProofArguments) -> Result<(), Box<dyn std::error::Error>> {
         0 => Ok(()),
         failures => Err(format!("{failures} runs failed").into()),
     }
+}
+
+impl GroundArguments {
+    fn ground(&self) -> Result<Ground, Box<dyn std::error::Error>> {
+        let functions = match &self.built {
+            Some(folder) => folder.clone(),
+            None => {
+                let built = cargo_build::build(cfmp::root(), self.release)?;
+                let folder = built.values().next().and_then(|binary| binary.parent());
+                folder.ok_or("the workspace has no functions")?.to_owned()
+            }
+        };
+        Ok(Ground {
+            program: std::env::current_exe()?,
+            functions,
+            template: None,
+        })
+    }
+
+    /// Shows what came of it.
+    fn show(&self, outcome: &Outcome) -> Result<(), Box<dyn std::error::Error>> {
+        println!("{outcome}");
+        if let Some(file) = &self.report {
+            std::fs::write(file, outcome.page()?)?;
+            println!("report: {}", file.display());
+        }
+        match outcome.failures.len() {
+            0 => Ok(()),
+            failures => {
+                let again = outcome.shortest.as_ref().unwrap_or(&outcome.command);
+                Err(format!("{failures} things are wrong; run it again with: {again}").into())
+            }
+        }
+    }
+}
+
+/// Shows how far it is: a bar on a terminal, now and then a line elsewhere.
+fn bar() -> impl Fn(soak::Progress) {
+    let bar = ProgressBar::new(1);
+    // The style is known to be one; the usual one serves as well.
+    if let Ok(style) = ProgressStyle::with_template("{prefix:>10} [{bar:40}] {pos}/{len} {elapsed} {msg}") {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.enable_steady_tick(Duration::from_millis(500));
+    let last = Mutex::new(Instant::now());
+    move |progress| {
+        let is_last = progress == soak::Progress::Looking;
+        let (name, at, of, said) = match progress {
+            soak::Progress::Preparing => ("preparing", 0, 1, String::new()),
+            soak::Progress::Going(at, of, said) => ("going", at, of, said),
+            soak::Progress::Passing(at, of) => ("passing", at, of, "time passes".to_owned()),
+            soak::Progress::Looking => ("looking", 0, 1, String::new()),
+        };
+        if bar.is_hidden() {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.elapsed() >= QUIET {
+                *last = Instant::now();
+                eprintln!("{name}: {at} of {of} {said}");
+            }
+        }
+        bar.set_prefix(name);
+        bar.set_length(of);
+        bar.set_position(at);
+        bar.set_message(said);
+        if is_last {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn soak(wanted: SoakArguments) -> Result<(), Box<dyn std::error::Error>> {
+    let soak = Soak {
+        seed: wanted.seed,
+        orders: wanted.orders,
+        providers: wanted.providers.map(Providers::from),
+        only: wanted.only.into_iter().collect(),
+        unbroken: wanted.unbroken,
+    };
+    if wanted.plan {
+        print!("{}", soak.plan());
+        return Ok(());
+    }
+    let ground = wanted.ground.ground()?;
+    let outcome = Runtime::new()?.block_on(soak.run(&ground, &bar()));
+    let outcome = outcome.map_err(|error| format!("{error}; run it again with: {}", soak.command(&soak.only)))?;
+    wanted.ground.show(&outcome)
+}
+
+fn load(wanted: LoadArguments) -> Result<(), Box<dyn std::error::Error>> {
+    let load = Load {
+        seed: wanted.seed,
+        rate: wanted.rate.max(1),
+        minutes: wanted.minutes.max(1),
+        speed: wanted.speed,
+        faults: wanted.faults,
+        providers: wanted.providers.into(),
+    };
+    let ground = wanted.ground.ground()?;
+    let outcome = Runtime::new()?.block_on(load.run(&ground, &bar()));
+    let outcome = outcome.map_err(|error| format!("{error}; run it again with: {}", load.command()))?;
+    wanted.ground.show(&outcome)
 }
 
 fn openapi() -> Result<(), Box<dyn std::error::Error>> {

@@ -12,14 +12,12 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use self::customer::{Desk, Purchase};
+pub(crate) use self::customer::{Asked, Desk, Person, Purchase, USER_TOKEN_SECRET};
 pub use self::outcome::{Difference, Outcome};
 pub use self::plan::{Act, Certainty, Flow, Trouble, Way, Which, Wish};
 use crate::books::{Books, BooksError, Report};
-use crate::buyer::BuyerError;
 use crate::dead_letters::DeadLetter;
 use crate::local_api::WorkError;
-use crate::simulator::SimulatorError;
 use crate::{Data, Options, Platform, Providers, StartError};
 
 /// Purchases that people go on with at the same time, on each of two platforms: each function that is called twice at once
@@ -34,7 +32,7 @@ const LOOKS: u32 = 3;
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// Once everybody has done what he wanted, time passes in steps: how many, and how long each.
-const AFTERWARDS: [(u32, u64); 4] = [
+pub(crate) const AFTERWARDS: [(u32, u64); 4] = [
     // Orders expire, providers are asked.
     (40, MINUTE_MS),
     (12, 5 * MINUTE_MS),
@@ -66,12 +64,6 @@ pub enum RunError {
     /// The books can not be read.
     #[error(transparent)]
     Books(#[from] BooksError),
-    /// The simulated providers can not be set up.
-    #[error(transparent)]
-    Simulator(#[from] SimulatorError),
-    /// A payment page does not open.
-    #[error("a buyer got nowhere: {0}")]
-    Buyer(#[from] BuyerError),
     /// Nobody can be given a token.
     #[error("no tokens: {0}")]
     Tokens(String),
@@ -100,6 +92,10 @@ pub enum RunError {
 impl RunError {
     fn tokens(error: impl std::fmt::Display) -> Self {
         Self::Tokens(error.to_string())
+    }
+
+    fn refused(error: impl std::fmt::Display) -> Self {
+        Self::Refused(error.to_string())
     }
 }
 
@@ -241,10 +237,7 @@ async fn rest(platform: &Platform) -> Result<(), RunError> {
             if platform.work.is_idle() {
                 return Ok(());
             }
-            let pending = platform.work.pending()?;
-            let waits_only = pending.queues.iter().all(|queue| queue.rests || queue.visible == 0)
-                && pending.streams.values().all(|records| *records == 0)
-                && pending.schedules + pending.invocations + pending.providers == 0;
+            let waits_only = platform.work.pending()?.only_waits();
             looks = if waits_only { looks + 1 } else { 0 };
             tokio::time::sleep(LOOK_AGAIN).await;
         }

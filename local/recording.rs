@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Entries kept of each kind; the oldest go first.
-const CAPACITY: usize = 100_000;
+/// Entries kept of each kind; the oldest go first. What is kept is held in memory, a kilobyte or two each: some two hundred
+/// purchases fill it, and from then on a platform that runs for days needs no more.
+const CAPACITY: usize = 20_000;
 
 /// A call that a function made to AWS or to another function.
 #[derive(Debug, Clone, Serialize)]

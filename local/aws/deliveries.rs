@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -125,7 +125,7 @@ impl Context {
 }
 
 /// What is still to be delivered.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// What the queues hold.
     pub queues: Vec<QueueCounts>,
@@ -147,6 +147,19 @@ impl Pending {
             && self.schedules == 0
             && self.invocations == 0
             && self.providers == 0
+    }
+
+    /// Whether something is under way, or about to be.
+    pub fn is_moving(&self) -> bool {
+        let delivered = self.queues.iter().any(|queue| !queue.dead_letters && queue.visible > 0);
+        self.invocations > 0 || delivered || self.providers > 0
+    }
+
+    /// Whether only the clock can bring about more: what is left was tried, and waits for its next time.
+    pub fn only_waits(&self) -> bool {
+        self.queues.iter().all(|queue| queue.rests || queue.visible == 0)
+            && self.streams.values().all(|records| *records == 0)
+            && self.schedules + self.invocations + self.providers == 0
     }
 }
 

@@ -25,6 +25,14 @@ pub struct Mail {
     pub html: Option<String>,
 }
 
+/// The six digits in the newest mail to `email`.
+pub(crate) fn captcha(mails: &[Mail], email: &str) -> Option<String> {
+    let mail = mails.iter().rev().find(|mail| mail.to.iter().any(|to| to == email))?;
+    let text = mail.text.as_deref().or(mail.html.as_deref())?;
+    let digits = text.split(|c: char| !c.is_ascii_digit());
+    digits.into_iter().find(|digits| digits.len() == 6).map(str::to_owned)
+}
+
 impl Mail {
     /// Reads the body of a SendEmail call. Only simple content is known; the error says what is missing.
     pub fn parse(request: &Value, message_id: String, sent_ms: i64) -> Result<Self, String> {

@@ -16,7 +16,7 @@ use keys::{Privilege, Seed, ServiceName, ServiceTokens};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::aws::deliveries::Pending;
+use crate::aws::mail::captcha;
 use crate::{Data, Options, Platform, Providers, Source, StartError};
 
 /// Everyone's password.
@@ -201,11 +201,7 @@ impl Market {
         let wish = json!({"scene": "register", "email": email});
         self.insist(&Wish::post("/api/v1/captcha", &wish)).await?;
         let mails = self.platform.aws().mails().map_err(inside)?;
-        let mail = mails.into_iter().rev().find(|mail| mail.to.contains(email));
-        let text = mail.and_then(|mail| mail.text.or(mail.html)).unwrap_or_default();
-        let captcha = text
-            .split(|c: char| !c.is_ascii_digit())
-            .find(|digits| digits.len() == 6);
+        let captcha = captcha(&mails, email);
         let account = json!({
             "username": person.name, "password": PASSWORD, "password_repeat": PASSWORD, "email": email,
             "captcha": captcha,
@@ -323,7 +319,7 @@ impl Market {
                 if pending.is_idle() && self.platform.work.is_idle() {
                     return Ok(());
                 }
-                let (moves, streams) = (moves(&pending), pending.streams.values().any(|left| *left > 0));
+                let (moves, streams) = (pending.is_moving(), pending.streams.values().any(|left| *left > 0));
                 let seen = format!("{pending:?}");
                 last = if seen == last.0 && !moves {
                     (seen, last.1 + 1)
@@ -395,12 +391,6 @@ impl Market {
             .map(|letter| format!("{}: {}", letter.of, letter.content))
             .collect())
     }
-}
-
-/// Whether something is under way, or about to be.
-fn moves(pending: &Pending) -> bool {
-    let delivered = pending.queues.iter().any(|queue| !queue.rests && queue.visible > 0);
-    pending.invocations > 0 || delivered || pending.providers > 0
 }
 
 /// A text field of an answer.

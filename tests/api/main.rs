@@ -44,6 +44,7 @@ mod refunds;
 mod restart;
 mod sample_events;
 mod security;
+mod soak;
 mod template;
 mod users;
 mod world;
