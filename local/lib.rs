@@ -15,6 +15,7 @@ mod http_api;
 mod invoke_api;
 mod local_api;
 pub mod logs;
+pub mod mutants;
 pub mod openapi;
 pub mod proof;
 pub mod purchases;
@@ -23,6 +24,7 @@ mod runtime_api;
 mod server;
 pub mod simulator;
 pub mod template;
+pub mod turns;
 mod websocket_api;
 
 use std::fs::{File, TryLockError};
@@ -93,7 +95,7 @@ pub enum Data {
 }
 
 /// Who plays the payment providers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Providers {
     /// The built-in sandbox, for every way to pay.
     #[default]
@@ -112,6 +114,12 @@ pub enum Source {
     },
     /// They were built already.
     Built(Binaries),
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Cargo { release: false }
+    }
 }
 
 impl Options {
@@ -289,6 +297,9 @@ impl Platform {
             logs: logs.clone(),
         })
         .map_err(StartError::Functions)?;
+        if let Some(simulator) = &simulator {
+            simulator.watch_callers(functions.clone(), faults.clone());
+        }
         let work = Work {
             deliveries: aws.deliver(functions.clone()),
             simulator,

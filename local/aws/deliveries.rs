@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +15,7 @@ use super::dynamodb::{Store, StoreError};
 use super::queues::{QueueCounts, Queues};
 use super::streams::{Mapping, Positions};
 use crate::clock::PlatformClock;
-use crate::faults::{Fault, Faults, Kind, Site};
+use crate::faults::{self, Fault, Faults, Kind, Site};
 use crate::functions::{Functions, Outcome, Trigger};
 use crate::recording::{Event, Recording};
 
@@ -78,6 +78,11 @@ impl Context {
                 start(payload).await;
                 Outcome::Crashed
             }
+            Some(Fault::Platform) => {
+                start(payload).await;
+                faults::end_of_the_platform().await;
+                Outcome::Crashed
+            }
             Some(Fault::Twice) => {
                 start(payload.clone()).await;
                 start(payload).await
@@ -116,7 +121,7 @@ impl Context {
 }
 
 /// What is still to be delivered.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Pending {
     /// What the queues hold.
     pub queues: Vec<QueueCounts>,

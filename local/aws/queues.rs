@@ -98,7 +98,7 @@ pub struct Received {
 }
 
 /// How many messages a queue holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueCounts {
     /// Physical name.
     pub name: String,
