@@ -43,7 +43,7 @@ use self::dynamodb::access::Access;
 use self::dynamodb::{Store, StoreError};
 use self::mail::{Mail, Mails};
 use self::pattern::Pattern;
-use self::permissions::{Caller, Need, OPERATOR, Permissions};
+use self::permissions::{Caller, Need, Permissions};
 use self::queues::Queues;
 use self::schedules::Timetable;
 use self::secrets::Secrets;
@@ -52,11 +52,13 @@ use self::sns::{PublishCall, Refusal, Topics};
 use self::storage::{Durability, Storage};
 use self::streams::{Mapping, Positions, Retries};
 use crate::clock::PlatformClock;
-use crate::faults::{Broken, Fault, Faults, HANGING, Kind, Site};
+use crate::faults::{Broken, Fault, Faults, Kind, Site};
 use crate::functions::{Functions, Instance};
 use crate::invoke_api::{self, InvokeApi};
+use crate::operator;
 use crate::recording::{Call, Event, Recording};
 use crate::template::model::{EventSource, Function, Template};
+use crate::turns::{Passage, Turn};
 
 /// Why AWS can not be provided.
 #[derive(Debug, thiserror::Error)]
@@ -300,6 +302,7 @@ impl AwsEndpoint {
         let instance = self.instance(&head.headers);
         let request_id = instance.as_ref().and_then(|instance| instance.current());
         let (target, resource) = (call.target.clone(), call.resource.clone());
+        let turn = self.turn(&function, &call, request_id.as_deref()).await;
         let (response, consumed) = match self.parts.permissions.exercise(&caller, &call.needs) {
             Ok(()) => match (self.fault(&function, &call, request_id.as_deref()), instance) {
                 (Some(fault), Some(instance)) => {
@@ -312,6 +315,7 @@ impl AwsEndpoint {
                 (service.refuse(&service.denied(&caller, need)), None)
             }
         };
+        drop(turn);
         self.parts.recording.call(Call {
             at_ms: self.parts.clock.now_ms(),
             function,
@@ -332,13 +336,36 @@ impl AwsEndpoint {
             return None;
         }
         let request_id = request_id?;
-        let resource = call.resource.rsplit([':', '/']).next().unwrap_or_default();
+        // Connections have other ids in every run.
+        let is_connection = call.target.starts_with("execute-api:");
+        let resource = call.resource.rsplit([':', '/']).next().filter(|_| !is_connection);
+        let resource = resource.unwrap_or("connections");
         let site = Site {
             function: function.to_owned(),
             kind: Kind::Call,
             target: format!("{} {resource}", call.target),
         };
         self.parts.faults.pass(site, Some(request_id))
+    }
+
+    /// Waits for its turn, where two flows take turns.
+    async fn turn(&self, function: &str, call: &Understood, request_id: Option<&str>) -> Option<Turn> {
+        let turns = self.parts.faults.turns();
+        if !turns.are_awake() {
+            return None;
+        }
+        let Work::Store { changes, .. } = &call.work else {
+            return None;
+        };
+        let tables = call.needs.iter().filter_map(|need| need.resource.split('/').nth(1));
+        let tables = tables.map(|table| (table.to_owned(), changes.contains(table)));
+        let passage = Passage {
+            function: function.to_owned(),
+            request_id: request_id?.to_owned(),
+            target: call.target.clone(),
+            tables: tables.collect(),
+        };
+        turns.enter(passage).await
     }
 
     async fn perform_badly(
@@ -348,27 +375,10 @@ impl AwsEndpoint {
         (service, work): (Service, Work),
         head: &Head,
     ) -> (Response<Bytes>, Option<Value>) {
-        let refused = service.refuse(&service.throttled());
-        match fault {
-            Fault::Fail => return (refused, None),
-            Fault::KillBefore => instance.killed().await,
-            Fault::Hang => tokio::select! {
-                () = instance.ended() => {}
-                () = tokio::time::sleep(HANGING) => {}
-            },
-            Fault::KillAfter => {
-                self.perform(service, work, &head.headers).await;
-                instance.killed().await;
-            }
-            Fault::LoseAnswer => {
-                self.perform(service, work, &head.headers).await;
-            }
-            // Those of deliveries.
-            Fault::Twice | Fault::TwiceAtOnce | Fault::Late | Fault::Overtaken => {
-                return self.perform(service, work, &head.headers).await;
-            }
-        }
-        (Broken::instead_of(refused), None)
+        let refused = || (service.refuse(&service.throttled()), None);
+        let work = self.perform(service, work, &head.headers);
+        let answered = fault.spoil(work, refused(), instance.killed(), instance.ended()).await;
+        answered.unwrap_or_else(|| (Broken::instead_of(refused().0), None))
     }
 
     fn understand(&self, service: Service, head: &Head, body: Bytes) -> Result<Understood, Refusal> {

@@ -72,6 +72,8 @@ pub enum Rule {
     Totals,
     /// Nothing is unfinished past its time.
     Overdue,
+    /// What is counted is as many as there are: orders of buyers and sellers, payments of buyers.
+    Counters,
 }
 
 /// A rule that is broken.
@@ -209,6 +211,8 @@ struct ReservationRow {
 #[derive(Debug, Clone, Deserialize)]
 struct OrderRow {
     order_uuid: String,
+    buyer_uuid: String,
+    seller_uuid: String,
     status: String,
     total: i64,
     lines: Vec<LineRow>,
@@ -250,6 +254,7 @@ struct AttemptsRow {
 struct PaymentRow {
     payment_uuid: String,
     order_uuid: String,
+    user_uuid: String,
     amount: i64,
     provider: String,
     status: String,
@@ -286,6 +291,27 @@ struct RefundRow {
     status: String,
     remark: Option<String>,
     due_at: Option<i64>,
+}
+
+/// How many orders somebody has as buyer or as seller, by their status.
+#[derive(Debug, Clone, Deserialize)]
+struct FiguresRow {
+    user_uuid: String,
+    role: String,
+    figures: OrdersCounted,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct OrdersCounted {
+    orders: BTreeMap<String, i64>,
+}
+
+/// How many payments somebody has, by what they are shown as.
+#[derive(Debug, Clone, Deserialize)]
+struct PaymentCountsRow {
+    user_uuid: String,
+    #[serde(flatten)]
+    counts: BTreeMap<String, i64>,
 }
 
 /// A trade as its provider sees it.
@@ -391,6 +417,8 @@ pub struct Books {
     attempts: BTreeMap<String, AttemptsRow>,
     payments: BTreeMap<String, PaymentRow>,
     refunds: BTreeMap<String, RefundRow>,
+    figures: Vec<FiguresRow>,
+    payment_counts: Vec<PaymentCountsRow>,
     trades: BTreeMap<String, ProviderTrade>,
 }
 
@@ -458,6 +486,8 @@ impl Books {
             attempts: by(attempts, |row| row.order_uuid.clone()),
             payments: by(payments, |row| row.payment_uuid.clone()),
             refunds: by(refunds, |row| row.refund_uuid.clone()),
+            figures: rows(archive, "OrderStatisticsTable").await?,
+            payment_counts: rows(archive, "PaymentCountsTable").await?,
             trades,
         })
     }
@@ -477,7 +507,62 @@ impl Books {
             self.check_order(order, &mut report);
         }
         self.check_providers(&mut report);
+        self.check_counters(&mut report);
         report
+    }
+
+    fn check_counters(&self, report: &mut Report) {
+        let mut compare = |what: &str, there: Counted<'_>, counted: Counted<'_>| {
+            for account in there.keys().chain(counted.keys()).collect::<BTreeSet<_>>() {
+                let (there, counted) = (counts_of(&there, account), counts_of(&counted, account));
+                if there != counted {
+                    let found = format!("{counted:?} are counted, {there:?} are there");
+                    report.note(
+                        Rule::Counters,
+                        format!("{what} of the {} {}", account.1, account.0),
+                        found,
+                    );
+                }
+            }
+        };
+        let mut there = Counted::new();
+        for order in self.orders.values() {
+            for account in [
+                (order.buyer_uuid.as_str(), "buyer"),
+                (order.seller_uuid.as_str(), "seller"),
+            ] {
+                *there.entry(account).or_default().entry(&order.status).or_default() += 1;
+            }
+        }
+        let mut counted = Counted::new();
+        for row in &self.figures {
+            let figures = row
+                .figures
+                .orders
+                .iter()
+                .map(|(status, count)| (status.as_str(), *count));
+            counted.insert((&row.user_uuid, &row.role), figures.collect());
+        }
+        compare("orders", there, counted);
+
+        let mut there = Counted::new();
+        for payment in self.payments.values() {
+            let shown = match payment.status.as_str() {
+                "created" | "pending" => "pending",
+                "mismatch" => "processing",
+                "paid" => "success",
+                "failed" => "failed",
+                _ => "cancelled",
+            };
+            let account = (payment.user_uuid.as_str(), "buyer");
+            *there.entry(account).or_default().entry(shown).or_default() += 1;
+        }
+        let mut counted = Counted::new();
+        for row in &self.payment_counts {
+            let counts = row.counts.iter().map(|(shown, count)| (shown.as_str(), *count));
+            counted.insert((&row.user_uuid, "buyer"), counts.collect());
+        }
+        compare("payments", there, counted);
     }
 
     fn payments_of<'a>(&'a self, order: &'a str) -> impl Iterator<Item = &'a PaymentRow> + 'a {
@@ -878,6 +963,15 @@ impl Report {
             found: found.into(),
         });
     }
+}
+
+/// Counts of a user and his part, by what is counted.
+type Counted<'a> = BTreeMap<(&'a str, &'a str), BTreeMap<&'a str, i64>>;
+
+fn counts_of<'a>(counted: &Counted<'a>, account: &(&'a str, &'a str)) -> BTreeMap<&'a str, i64> {
+    let mut counts = counted.get(account).cloned().unwrap_or_default();
+    counts.retain(|_, count| *count != 0);
+    counts
 }
 
 fn by<T>(rows: Vec<T>, key: impl Fn(&T) -> String) -> BTreeMap<String, T> {

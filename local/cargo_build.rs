@@ -87,8 +87,19 @@ fn run_cargo(root: &Path, profile: Profile) -> Result<Binaries, BuildError> {
     if profile == Profile::Release {
         command.arg("--release");
     }
-    // Inside `cargo run` and `cargo test` cargo describes the package that runs; a build script that looks at such a
-    // variable would be run again and again.
+    forget_the_package(&mut command);
+    let output = command
+        .output()
+        .map_err(|error| BuildError::NoCargo(error.to_string()))?;
+    if !output.status.success() {
+        return Err(BuildError::Failed);
+    }
+    Ok(executables(&output.stdout))
+}
+
+/// Inside `cargo run` and `cargo test` cargo describes the package that runs; a build script that looks at such a variable
+/// would be run again and again.
+pub(crate) fn forget_the_package(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let Some(name) = name.to_str() else { continue };
         let describes_package = ["CARGO_PKG_", "CARGO_BIN_", "CARGO_MANIFEST_"]
@@ -99,13 +110,6 @@ fn run_cargo(root: &Path, profile: Profile) -> Result<Binaries, BuildError> {
             command.env_remove(name);
         }
     }
-    let output = command
-        .output()
-        .map_err(|error| BuildError::NoCargo(error.to_string()))?;
-    if !output.status.success() {
-        return Err(BuildError::Failed);
-    }
-    Ok(executables(&output.stdout))
 }
 
 fn executables(report: &[u8]) -> Binaries {

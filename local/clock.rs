@@ -36,6 +36,13 @@ impl PlatformClock {
         })
     }
 
+    /// What the clock whose offset another process keeps in `file` shows.
+    pub(crate) fn shown_by(file: &Path) -> i64 {
+        let offset = std::fs::read_to_string(file).ok();
+        let offset = offset.and_then(|text| text.trim().parse::<i64>().ok());
+        machine_ms().saturating_add(offset.unwrap_or(0))
+    }
+
     /// Milliseconds since 1970, moved by the offset.
     #[must_use]
     pub fn now_ms(&self) -> i64 {

@@ -16,6 +16,8 @@ use std::time::Duration;
 use http::Response;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::turns::Turns;
+
 /// How much later a late delivery comes, by the platform's clock: after everything else that a flow does.
 pub const LATE: Duration = Duration::from_secs(15 * 60);
 /// How long a delivery waits at most for one that is to overtake it, by the platform's clock.
@@ -32,7 +34,7 @@ const MOST_LASTING: usize = 256;
 /// What passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// A call of a function to AWS or to another function.
+    /// A call of a function to AWS, to another function or to a provider.
     Call,
     /// A batch of a queue or a stream, or a scheduled event, on its way to a function.
     Delivery,
@@ -78,7 +80,10 @@ impl Site {
             "secretsmanager:",
             "http GET ",
         ];
-        self.kind == Kind::Call && READS.iter().any(|read| self.target.starts_with(read))
+        // Alipay has one address for everything; what asks ends with the word.
+        let asks =
+            self.target.starts_with("provider ") && (self.target.contains(" GET ") || self.target.ends_with(".query"));
+        self.kind == Kind::Call && (asks || READS.iter().any(|read| self.target.starts_with(read)))
     }
 }
 
@@ -168,6 +173,9 @@ pub enum Fault {
     Late,
     /// A delivery comes only after the next one of the same queue.
     Overtaken,
+    /// All is carried out; before anybody hears of it the whole platform kills itself with SIGKILL, and its functions die
+    /// with it. Whoever sets this starts it again on the same data.
+    Platform,
 }
 
 impl Fault {
@@ -182,6 +190,7 @@ impl Fault {
                 Fault::Fail,
                 Fault::LoseAnswer,
                 Fault::Hang,
+                Fault::Platform,
             ],
             Kind::Delivery if site.target.starts_with("queue ") => &[
                 Fault::Twice,
@@ -189,13 +198,18 @@ impl Fault {
                 Fault::Late,
                 Fault::Overtaken,
                 Fault::LoseAnswer,
+                Fault::Platform,
             ],
             // Within a shard nothing is overtaken.
-            Kind::Delivery if site.target.starts_with("stream ") => {
-                &[Fault::Twice, Fault::TwiceAtOnce, Fault::Late, Fault::LoseAnswer]
-            }
+            Kind::Delivery if site.target.starts_with("stream ") => &[
+                Fault::Twice,
+                Fault::TwiceAtOnce,
+                Fault::Late,
+                Fault::LoseAnswer,
+                Fault::Platform,
+            ],
             Kind::Delivery => &[Fault::TwiceAtOnce],
-            Kind::Answer => &[Fault::LoseAnswer, Fault::Fail],
+            Kind::Answer => &[Fault::LoseAnswer, Fault::Fail, Fault::Platform],
         }
     }
 
@@ -212,7 +226,39 @@ impl Fault {
             Fault::TwiceAtOnce => "twice-at-once",
             Fault::Late => "late",
             Fault::Overtaken => "overtaken",
+            Fault::Platform => "platform",
         }
+    }
+
+    /// Carries out a call, or the answer to one, as badly as this wants; `None` where its connection is to break.
+    /// `killed` kills who calls, `gone` ends when nobody waits any more.
+    pub(crate) async fn spoil<T>(
+        self,
+        work: impl Future<Output = T>,
+        refused: T,
+        killed: impl Future<Output = ()>,
+        gone: impl Future<Output = ()>,
+    ) -> Option<T> {
+        match self {
+            Fault::Fail => return Some(refused),
+            Fault::KillBefore => killed.await,
+            Fault::KillAfter => {
+                work.await;
+                killed.await;
+            }
+            Fault::Hang => tokio::select! {
+                () = gone => {}
+                () = tokio::time::sleep(HANGING) => {}
+            },
+            Fault::LoseAnswer => drop(work.await),
+            Fault::Platform => {
+                work.await;
+                end_of_the_platform().await;
+            }
+            // Those of deliveries.
+            Fault::Twice | Fault::TwiceAtOnce | Fault::Late | Fault::Overtaken => return Some(work.await),
+        }
+        None
     }
 
     /// Whether it lasts as long as the invocation that met it: otherwise the SDK's own retry would hide it.
@@ -227,8 +273,15 @@ impl fmt::Display for Fault {
     }
 }
 
+/// `kill -9` of this process, which its functions do not outlive. Nothing is flushed or told.
+pub(crate) async fn end_of_the_platform() {
+    // It can not fail: a process may kill itself.
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    std::future::pending().await
+}
+
 /// A fault that waits at its point, or struck there.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Switch {
     /// Where.
     pub point: Point,
@@ -269,6 +322,7 @@ pub struct Strike {
 pub struct Faults {
     awake: Arc<AtomicBool>,
     state: Arc<Mutex<State>>,
+    turns: Turns,
 }
 
 #[derive(Debug, Default)]
@@ -345,6 +399,12 @@ impl Faults {
     #[must_use]
     pub fn switches(&self) -> Vec<Switch> {
         self.state().switches.clone()
+    }
+
+    /// Who takes turns, when two flows are under way.
+    #[must_use]
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// Whether anybody watches or a fault is set. Asked first, so that naming a site costs nothing otherwise.

@@ -13,11 +13,12 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::clock::PlatformClock;
-use crate::faults::{Broken, Fault, Faults, HANGING, Kind, Site};
+use crate::faults::{Broken, Fault, Faults, Kind, Site};
 use crate::functions::{self, Functions, Instance, Invocation, Outcome, Trigger};
 use crate::recording::{Call, Recording};
 use crate::runtime_api::json_response;
 use crate::template::model::{Cors, Template};
+use crate::turns::{self, Lane, Origin};
 use payload::Context;
 use route::Routes;
 
@@ -140,23 +141,11 @@ impl HttpApi {
         request: Request<Bytes>,
         peer: SocketAddr,
     ) -> Response<Bytes> {
-        let unavailable = message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
-        let kill = || join_all(callers.iter().map(|caller| caller.killed()));
-        match fault {
-            Fault::Fail => return unavailable,
-            Fault::Hang => tokio::time::sleep(HANGING).await,
-            Fault::LoseAnswer => drop(self.route(request, peer).await),
-            Fault::KillBefore => drop(kill().await),
-            Fault::KillAfter => {
-                self.route(request, peer).await;
-                kill().await;
-            }
-            // Those of deliveries.
-            Fault::Twice | Fault::TwiceAtOnce | Fault::Late | Fault::Overtaken => {
-                return self.route(request, peer).await;
-            }
-        }
-        Broken::instead_of(unavailable)
+        let unavailable = || message(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+        let killed = async { drop(join_all(callers.iter().map(|caller| caller.killed())).await) };
+        let work = self.route(request, peer);
+        let answered = fault.spoil(work, unavailable(), killed, std::future::pending()).await;
+        answered.unwrap_or_else(|| Broken::instead_of(unavailable()))
     }
 
     /// Functions name themselves in their `User-Agent`.
@@ -164,6 +153,22 @@ impl HttpApi {
         let agent = request.headers().get(USER_AGENT)?.to_str().ok()?;
         let name = agent.strip_prefix("cfmp/")?.split(' ').next()?;
         self.functions.resolve(name).map(str::to_owned)
+    }
+
+    /// What a request goes back to: a client says of which flow it is, a function is known by what it is busy with.
+    fn origin(&self, request: &mut Request<Bytes>) -> Option<Origin> {
+        let turns = self.faults.turns();
+        if !turns.are_awake() {
+            return None;
+        }
+        let said = request.headers_mut().remove(turns::HEADER);
+        if let Some(lane) = said.and_then(|value| value.to_str().ok().and_then(Lane::named)) {
+            return Some(Origin::Client(lane));
+        }
+        let caller = self.caller(request)?;
+        let busy = self.functions.busy(&caller);
+        let busy: Vec<String> = busy.iter().filter_map(|instance| instance.current()).collect();
+        Some(turns.origin_of(&caller, &busy))
     }
 
     async fn route(&self, request: Request<Bytes>, peer: SocketAddr) -> Response<Bytes> {
@@ -181,7 +186,7 @@ impl HttpApi {
 
     async fn gateway(
         &self,
-        request: Request<Bytes>,
+        mut request: Request<Bytes>,
         peer: SocketAddr,
         request_id: &str,
         origin: Option<&HeaderValue>,
@@ -209,6 +214,7 @@ impl HttpApi {
         let Some(matched) = self.routes.find(request.method().as_str(), request.uri().path()) else {
             return message(StatusCode::NOT_FOUND, "Not Found");
         };
+        let origin = self.origin(&mut request);
         let given_trace = request
             .headers()
             .get("x-amzn-trace-id")
@@ -226,6 +232,7 @@ impl HttpApi {
         }
         let mut invocation = Invocation::new(Bytes::from(event), Trigger::Http(matched.key), &self.clock);
         invocation.trace_id = trace_id;
+        let _under_way = self.faults.turns().begin(&invocation.request_id, origin);
         let answer = tokio::time::timeout(
             INTEGRATION_TIMEOUT,
             self.functions.run(&matched.route.function, invocation),

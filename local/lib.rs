@@ -16,6 +16,7 @@ mod http_api;
 mod invoke_api;
 mod local_api;
 pub mod logs;
+pub mod mutants;
 pub mod openapi;
 pub mod operator;
 pub mod proof;
@@ -26,6 +27,7 @@ mod server;
 pub mod simulator;
 pub mod soak;
 pub mod template;
+pub mod turns;
 mod websocket_api;
 
 use std::fs::{File, TryLockError};
@@ -95,7 +97,7 @@ pub enum Data {
 }
 
 /// Who plays the payment providers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Providers {
     /// The built-in sandbox, for every way to pay.
     #[default]
@@ -105,9 +107,10 @@ pub enum Providers {
 }
 
 /// Where functions come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Source {
     /// Cargo builds the workspace, with the profile of the platform itself.
+    #[default]
     Cargo,
     /// They were built already.
     Built(Binaries),
@@ -288,6 +291,9 @@ impl Platform {
             logs: logs.clone(),
         })
         .map_err(StartError::Functions)?;
+        if let Some(simulator) = &simulator {
+            simulator.watch_callers(functions.clone(), faults.clone());
+        }
         let work = Work {
             deliveries: aws.deliver(functions.clone()),
             simulator,

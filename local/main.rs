@@ -6,11 +6,14 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use cfmp::cargo_build::Profile;
 use cfmp::faults::{Fault, Point};
-use cfmp::proof::{self, Flow, Plan, Progress, Trial};
+use cfmp::mutants::{self, Verdict};
+use cfmp::proof::{self, Flow, Pair, Plan, Progress, RacePlan, RaceProgress, Trial};
 use cfmp::purchases::{Run, RunError};
 use cfmp::soak::load::Load;
 use cfmp::soak::{self, Ground, Outcome, Soak};
+use cfmp::turns::Interleaving;
 use cfmp::{Data, Options, Platform, Providers, Source, StartError, cargo_build};
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -99,14 +102,46 @@ enum Command {
     Load(LoadArguments),
     /// Crashes everywhere, and proves that nothing is lost. Ends with a failure where something is.
     Proof(ProofArguments),
+    /// Has two flows act on one order, in every order of their steps. Ends with a failure where something is wrong then.
+    Races(RaceArguments),
+    /// Breaks one guarantee after the other in a copy of the sources, and has the proof find out. Ends with a failure where
+    /// it does not.
+    Mutants {
+        /// One only, by the name of its patch.
+        #[arg(long)]
+        only: Option<String>,
+    },
+}
+
+/// What is raced.
+#[derive(Debug, clap::Args)]
+struct RaceArguments {
+    /// One pair of flows only.
+    #[arg(long, value_enum)]
+    pair: Option<Pair>,
+    /// One order of their steps only, as it is printed.
+    #[arg(long, requires = "pair")]
+    interleaving: Option<Interleaving>,
+    /// Decides the order of the runs, and which ones a short run has.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A sample instead of everything.
+    #[arg(long)]
+    short: bool,
+    /// Markets at the same time.
+    #[arg(long, default_value_t = 4)]
+    markets: usize,
+    /// Begins no new run after so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Prints the steps and runs nothing.
+    #[arg(long)]
+    steps: bool,
 }
 
 /// How the platform under a soak or a load is had, and where the report goes.
 #[derive(Debug, clap::Args)]
 struct GroundArguments {
-    /// Builds the functions with the release profile.
-    #[arg(long, conflicts_with = "built")]
-    release: bool,
     /// Folder with functions that were built already.
     #[arg(long, hide = true)]
     built: Option<PathBuf>,
@@ -210,6 +245,14 @@ fn main() -> ExitCode {
             log();
             ended_with(prove(wanted))
         }
+        Some(Command::Races(wanted)) => {
+            log();
+            ended_with(race(wanted))
+        }
+        Some(Command::Mutants { only }) => {
+            log();
+            ended_with(mutate(only.as_deref()))
+        }
         Some(Command::Purchases {
             seed,
             orders,
@@ -272,10 +315,10 @@ fn prove(wanted: ProofArguments) -> Result<(), Box<dyn std::error::Error>> {
         short: wanted.short,
         markets: wanted.markets,
         points_only: wanted.points,
-        limit: wanted
-            .minutes
-            .map(|minutes| Duration::from_secs(minutes.saturating_mul(60))),
+        limit: minutes(wanted.minutes),
         template: None,
+        functions: Source::Cargo,
+        program: Some(std::env::current_exe()?),
     };
     let outcome = Runtime::new()?.block_on(proof::run(&plan, |progress| match progress {
         Progress::Discovered(flow, points) if plan.points_only => {
@@ -312,7 +355,7 @@ impl GroundArguments {
         let functions = match &self.built {
             Some(folder) => folder.clone(),
             None => {
-                let built = cargo_build::build(cfmp::root(), self.release)?;
+                let built = cargo_build::build(cfmp::root(), Profile::OWN)?;
                 let folder = built.values().next().and_then(|binary| binary.parent());
                 folder.ok_or("the workspace has no functions")?.to_owned()
             }
@@ -406,6 +449,64 @@ fn load(wanted: LoadArguments) -> Result<(), Box<dyn std::error::Error>> {
     let outcome = Runtime::new()?.block_on(load.run(&ground, &bar()));
     let outcome = outcome.map_err(|error| format!("{error}; run it again with: {}", load.command()))?;
     wanted.ground.show(&outcome)
+}
+
+fn minutes(wanted: Option<u64>) -> Option<Duration> {
+    wanted.map(|minutes| Duration::from_secs(minutes.saturating_mul(60)))
+}
+
+fn race(wanted: RaceArguments) -> Result<(), Box<dyn std::error::Error>> {
+    let plan = RacePlan {
+        pair: wanted.pair,
+        interleaving: wanted.interleaving,
+        seed: wanted.seed,
+        short: wanted.short,
+        markets: wanted.markets,
+        steps_only: wanted.steps,
+        limit: minutes(wanted.minutes),
+        template: None,
+        functions: Source::Cargo,
+    };
+    let races = Runtime::new()?.block_on(proof::race(&plan, |progress| match progress {
+        RaceProgress::Found(pair, heat) => {
+            eprintln!("{pair}: {} orders, {} of them run", heat.orders, heat.planned);
+            for (lane, steps) in ["A", "B"].into_iter().zip(&heat.steps) {
+                for step in steps.iter().filter(|_| plan.steps_only) {
+                    println!("{pair}: {lane} {step}");
+                }
+            }
+        }
+        RaceProgress::Ran(ran, done, of) => {
+            let verdict = match (ran.found.as_slice(), ran.kept.let_go) {
+                ([], 0) => "well".to_owned(),
+                ([], let_go) => format!("well, {let_go} steps let go"),
+                (_, _) => "FAILED".to_owned(),
+            };
+            eprintln!("{done}/{of} {}: {}: {verdict}", ran.race.pair, ran.race.interleaving);
+            for found in &ran.found {
+                eprintln!("    {found}");
+            }
+        }
+    }))?;
+    if plan.steps_only {
+        return Ok(());
+    }
+    println!("{races}");
+    match races.failures().count() {
+        0 => Ok(()),
+        failures => Err(format!("{failures} runs failed").into()),
+    }
+}
+
+fn mutate(only: Option<&str>) -> Result<(), Box<dyn std::error::Error>> {
+    let program = std::env::current_exe()?;
+    let tell = |verdict: &Verdict| eprintln!("{verdict}");
+    let verdicts = Runtime::new()?.block_on(mutants::run(only, &program, tell))?;
+    println!("{}", mutants::Table(&verdicts));
+    match verdicts.iter().filter(|verdict| verdict.caught_by.is_none()).count() {
+        0 => Ok(()),
+        alive => Err(format!("{alive} mutants were not caught").into()),
+    }
 }
 
 fn openapi() -> Result<(), Box<dyn std::error::Error>> {

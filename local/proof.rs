@@ -4,31 +4,33 @@
 //! Points are discovered, not listed: a call that a function makes tomorrow is broken tomorrow.
 
 mod flows;
+mod house;
 mod market;
+mod page;
+mod pool;
+mod races;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
-
 use crate::books::{Books, BooksError, Report};
-use crate::cargo_build::{self, BuildError, Profile};
+use crate::cargo_build::BuildError;
 use crate::faults::{Fault, Kind, Point};
-use crate::{Source, root};
+use crate::{Providers, Source, StartError, root};
 pub use flows::Flow;
-use flows::Scene;
+use flows::{End, Scene};
+use house::Site;
 use market::Market;
 pub use market::MarketError;
+use pool::{Company, Job, Pool};
+pub use races::{Heat, Pair, Race, RacePlan, RaceProgress, Races, Ran, race};
 
-/// Times that all time passes in one market before a new one is opened: books are read whole.
-const ROUNDS_PER_MARKET: usize = 12;
 /// Trials after which time passes for all of them together.
 const COMPANY: usize = 6;
 /// Points of each flow in a short proof, beside those that it has all of.
-const SHORT_SAMPLE: usize = 4;
+const SHORT_SAMPLE: usize = 3;
 /// What passes after a flow: deliveries that failed come again, late ones come, leases and time to pay end, and a week
 /// goes by, after which paid orders complete by themselves.
 const AFTERWARDS: [Duration; 9] = [
@@ -41,6 +43,13 @@ const AFTERWARDS: [Duration; 9] = [
     Duration::from_secs(65),
     Duration::from_secs(24 * 60 * 60 + 60),
     Duration::from_secs(65),
+];
+
+/// What passes between two runs that move the clock themselves: deliveries that failed come again.
+const SETTLING: [Duration; 3] = [
+    Duration::from_secs(65),
+    Duration::from_secs(130),
+    Duration::from_secs(16 * 60),
 ];
 
 /// What is to be proved.
@@ -64,11 +73,18 @@ pub struct Plan {
     pub limit: Option<Duration>,
     /// Another template than the workspace's.
     pub template: Option<PathBuf>,
+    /// Where the functions come from.
+    pub functions: Source,
+    /// The platform as a program, which is killed whole. Without it that fault is not tried.
+    pub program: Option<PathBuf>,
 }
 
 /// Why nothing could be proved.
 #[derive(Debug, thiserror::Error)]
 pub enum ProofError {
+    /// There are no functions.
+    #[error(transparent)]
+    Functions(#[from] StartError),
     /// The functions were not built.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -130,6 +146,8 @@ pub struct Outcome {
     pub shown: Vec<Shown>,
     /// How many there were to be.
     pub planned: usize,
+    /// How long they took.
+    pub took: Duration,
 }
 
 impl Outcome {
@@ -167,9 +185,13 @@ impl fmt::Display for Outcome {
         }
         let [points, runs, missed, failures] = all;
         writeln!(f, "| all | {points} | | {runs} | {missed} | {failures} |")?;
-        if runs < self.planned {
-            writeln!(f, "\n{runs} of {} runs, for want of time.", self.planned)?;
-        }
+        let minutes = self.took.as_secs().div_ceil(60).max(1);
+        writeln!(
+            f,
+            "\n{runs} of {} runs in {minutes} minutes, {} a minute.",
+            self.planned,
+            runs as u64 / minutes
+        )?;
         for shown in self.failures() {
             writeln!(f, "\nfailed: {}", shown.trial)?;
             for found in &shown.found {
@@ -194,13 +216,18 @@ pub enum Progress<'a> {
 /// # Errors
 /// [`ProofError`]. What a trial shows is no error: see [`Outcome::failures`].
 pub async fn run(plan: &Plan, tell: impl Fn(Progress<'_>)) -> Result<Outcome, ProofError> {
-    let built = tokio::task::spawn_blocking(|| cargo_build::build(root(), Profile::OWN)).await;
-    let functions = Source::Built(built.unwrap_or(Err(BuildError::Failed))?);
+    let functions = crate::binaries(plan.functions.clone()).await?;
     let template = plan.template.clone().unwrap_or_else(|| root().join("template.yaml"));
-    let open = || Market::open(functions.clone(), template.clone());
-    let flows = Flow::ALL
+    let site = |providers: Providers, whole: bool| Site {
+        functions: functions.clone(),
+        template: template.clone(),
+        providers,
+        program: plan.program.clone().filter(|_| whole),
+    };
+    let flows: Vec<Flow> = Flow::ALL
         .into_iter()
-        .filter(|flow| plan.flow.is_none_or(|only| only == *flow));
+        .filter(|flow| plan.flow.is_none_or(|only| only == *flow))
+        .collect();
 
     let mut outcome = Outcome::default();
     match (&plan.point, plan.flow) {
@@ -208,10 +235,17 @@ pub async fn run(plan: &Plan, tell: impl Fn(Progress<'_>)) -> Result<Outcome, Pr
             outcome.points.insert(flow, vec![point.clone()]);
         }
         _ => {
-            let mut market = open().await?;
-            let discovered = discover(&mut market, flows.collect(), plan.short, &tell).await;
-            market.platform.stop().await;
-            outcome.points = discovered?;
+            for providers in [Providers::Sandbox, Providers::Simulated] {
+                let flows = flows.iter().copied().filter(|flow| flow.providers() == providers);
+                let flows: Vec<Flow> = flows.collect();
+                if flows.is_empty() {
+                    continue;
+                }
+                let mut market = Market::open(site(providers, false)).await?;
+                let discovered = discover(&mut market, flows, plan.short, &tell).await;
+                market.house.closes().await;
+                outcome.points.extend(discovered?);
+            }
         }
     }
     if plan.points_only {
@@ -221,67 +255,85 @@ pub async fn run(plan: &Plan, tell: impl Fn(Progress<'_>)) -> Result<Outcome, Pr
     for (flow, points) in &outcome.points {
         trials.extend(choose(plan, *flow, points));
     }
-    trials.sort_by_key(|trial| shuffled(plan.seed, trial));
+    trials.sort_by_key(|trial| shuffled(plan.seed, &trial.to_string()));
 
     let of = trials.len();
     outcome.planned = of;
     let began = Instant::now();
-    let is_over = || plan.limit.is_some_and(|limit| began.elapsed() >= limit);
-    let left = Mutex::new(in_company(trials));
-    let shown = Mutex::new(Vec::with_capacity(of));
-    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-    let work = || async {
-        let mut kept: Option<(Market, usize)> = None;
-        while let Some(company) = next().filter(|_| !is_over()) {
-            let (mut market, rounds) = match kept.take() {
-                Some(open) => open,
-                None => (open().await?, 0),
-            };
-            let seen = attempt(&mut market, &company).await?;
-            // What went wrong once stays in the books, and a later run is not to be blamed for it.
-            let failed = seen.iter().any(|seen| !seen.found.is_empty());
-            if !failed && rounds + 1 < ROUNDS_PER_MARKET {
-                kept = Some((market, rounds + 1));
-            } else {
-                market.platform.stop().await;
-            }
-            if failed && company.len() > 1 {
-                // Each alone, to see which one it was, and that it can be repeated.
-                let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
-                left.extend(company.into_iter().map(|trial| vec![trial]));
-                continue;
-            }
-            let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
-            for seen in seen {
-                tell(Progress::Tried(&seen, shown.len() + 1, of));
-                shown.push(seen);
-            }
-        }
-        if let Some((market, _)) = kept {
-            market.platform.stop().await;
-        }
-        Ok::<_, ProofError>(())
-    };
-    for worked in join_all((0..plan.markets.max(1)).map(|_| work())).await {
-        worked?;
-    }
-    outcome.shown = shown.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let pool = Pool::of(in_company(trials), plan.markets, plan.limit);
+    let open = async |kind: Kinship| Market::open(site(kind.providers, kind.whole)).await;
+    let attempt = async |market: &mut Market, company: &[Trial]| attempt(market, company).await;
+    outcome.shown = pool
+        .work(open, attempt, |shown, done| tell(Progress::Tried(shown, done, of)))
+        .await?;
+    outcome.took = began.elapsed();
     Ok(outcome)
 }
 
-/// Trials that share the passing of time. Alone is what moves the clock itself, waits for it, or depends on what functions
-/// have forgotten by then.
-fn in_company(trials: Vec<Trial>) -> VecDeque<Vec<Trial>> {
-    let is_alone = |trial: &Trial| {
-        let site = &trial.point.site;
-        matches!(trial.fault, Fault::Late | Fault::Overtaken)
-            || trial.flow == Flow::Expire
-            || site.target.contains("jwks")
-            || site.function.contains("Jwks")
-    };
-    let (alone, sociable): (Vec<Trial>, Vec<Trial>) = trials.into_iter().partition(is_alone);
-    let companies = sociable.chunks(COMPANY).map(<[Trial]>::to_vec);
-    companies.chain(alone.into_iter().map(|trial| vec![trial])).collect()
+/// What trials have in common that share a market and the passing of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Kinship {
+    providers: Providers,
+    /// Whether the platform is killed whole, in a process of its own.
+    whole: bool,
+    /// Whether the flow itself lets half an hour pass: what others have begun would be over.
+    expires: bool,
+}
+
+impl Job for Trial {
+    type Kinship = Kinship;
+    type Shown = Shown;
+
+    fn has_failed(shown: &Shown) -> bool {
+        !shown.found.is_empty()
+    }
+}
+
+impl Trial {
+    fn kinship(&self) -> Kinship {
+        Kinship {
+            providers: self.flow.providers(),
+            whole: self.fault == Fault::Platform,
+            expires: self.flow == Flow::Expire,
+        }
+    }
+
+    /// Depends on what functions have forgotten by now: a week has passed for the first of a company.
+    fn comes_first(&self) -> bool {
+        self.point.site.target.contains("jwks") || self.point.site.function.contains("Jwks")
+    }
+
+    /// Holds up a stream, and so everybody after it.
+    fn comes_last(&self) -> bool {
+        self.fault == Fault::Late && self.point.site.target.starts_with("stream ")
+    }
+}
+
+/// Trials that share the passing of time: one at most that has to be first, and one that has to be last.
+fn in_company(trials: Vec<Trial>) -> Vec<Company<Trial>> {
+    let mut kin: BTreeMap<Kinship, [Vec<Trial>; 3]> = BTreeMap::new();
+    for trial in trials {
+        let [first, between, last] = kin.entry(trial.kinship()).or_default();
+        if trial.comes_first() {
+            first.push(trial);
+        } else if trial.comes_last() {
+            last.push(trial);
+        } else {
+            between.push(trial);
+        }
+    }
+    let mut companies = Vec::new();
+    for (kinship, [mut first, mut between, mut last]) in kin {
+        while !(first.is_empty() && between.is_empty() && last.is_empty()) {
+            let mut jobs: Vec<Trial> = first.pop().into_iter().collect();
+            let end = last.pop();
+            let room = COMPANY.saturating_sub(jobs.len() + usize::from(end.is_some()));
+            jobs.extend(between.drain(..room.min(between.len())));
+            jobs.extend(end);
+            companies.push(Company { kinship, jobs });
+        }
+    }
+    companies
 }
 
 /// The points of the flows. In a full proof each is gone through twice, a week apart: what functions fetch once and keep for
@@ -326,8 +378,21 @@ async fn discover(
 
 async fn attempt(market: &mut Market, company: &[Trial]) -> Result<Vec<Shown>, ProofError> {
     let mut runs = Vec::with_capacity(company.len());
+    let whole = company.iter().any(|trial| trial.fault == Fault::Platform);
+    if whole {
+        market.house.goes_apart().await?;
+    }
     for trial in company {
+        if trial.flow == Flow::Expire && !runs.is_empty() {
+            // What the one before has left behind is over before the clock is moved for the next one.
+            for span in SETTLING {
+                market.lives_through(span).await?;
+            }
+        }
         runs.push(go_through(market, trial.flow, Some(trial)).await?);
+    }
+    if whole {
+        market.house.comes_home().await?;
     }
     live_on(market, &mut runs).await?;
     let shown = company.iter().zip(runs).map(|(trial, run)| Shown {
@@ -349,30 +414,48 @@ struct Run {
 
 /// Goes through a flow until only time can bring about more.
 async fn go_through(market: &mut Market, flow: Flow, trial: Option<&Trial>) -> Result<Run, ProofError> {
-    let faults = market.platform.faults().clone();
     let mut scene = flow.prepare(market).await?;
-    faults.watch();
-    if let Some(trial) = trial {
-        faults.set(trial.point.clone(), trial.fault);
-    }
+    let deaths = market.house.deaths();
+    market
+        .house
+        .watches(trial.map(|trial| (&trial.point, trial.fault)))
+        .await?;
     let acted = async {
         flow.act(market, &mut scene).await?;
         market.rests().await
     };
     let acted = acted.await;
-    let (points, switches) = (faults.points(), faults.switches());
-    faults.clear();
+    let (points, struck) = market.house.saw().await?;
+    let mut found: Vec<String> = acted.err().map(|error| error.to_string()).into_iter().collect();
+    if flow == Flow::Push && trial.is_none() && !scene.pushed {
+        found.push("an open page was not told".to_owned());
+    }
     Ok(Run {
         flow,
         scene,
         points,
-        reached: switches.iter().any(|switch| switch.struck > 0),
-        found: acted.err().map(|error| error.to_string()).into_iter().collect(),
+        reached: struck || market.house.deaths() > deaths,
+        found,
     })
 }
 
 /// Lets all time pass, and looks for what is wrong with the books and with the end of each run.
 async fn live_on(market: &mut Market, runs: &mut [Run]) -> Result<(), ProofError> {
+    let most = runs.iter().map(|run| run.flow.end().most_mails);
+    let (report, wrong) = time_passes(market, most).await?;
+    for run in runs {
+        run.found.extend(wrong.iter().cloned());
+        let end = look_at(market, &run.flow.end(), &run.scene.about, &report).await;
+        run.found.extend(end);
+    }
+    Ok(())
+}
+
+/// Lets all time pass; answers the books, and what is wrong with them as a whole. `most`: mails that each run may have sent.
+async fn time_passes(
+    market: &mut Market,
+    most: impl Iterator<Item = [usize; 2]>,
+) -> Result<(Report, Vec<String>), ProofError> {
     let mut wrong = Vec::new();
     for span in AFTERWARDS {
         if let Err(error) = market.lives_through(span).await {
@@ -380,17 +463,11 @@ async fn live_on(market: &mut Market, runs: &mut [Run]) -> Result<(), ProofError
             break;
         }
     }
-    let report = Books::read(&market.platform).await?.check(&market.put_up);
+    let report = Books::read(market.house.here()?).await?.check(&market.put_up);
     wrong.extend(look_around(market, &report).await?);
-    let most = runs.iter().map(|run| run.flow.end().most_mails);
     let most = most.fold([0, 0], |sum, most| [sum[0] + most[0], sum[1] + most[1]]);
     wrong.extend(market.too_many_mails(most)?);
-    for run in runs {
-        run.found.extend(wrong.iter().cloned());
-        let end = look_at(market, run.flow, &run.scene, &report).await;
-        run.found.extend(end);
-    }
-    Ok(())
+    Ok((report, wrong))
 }
 
 /// What is wrong with the books as a whole, and what is left over.
@@ -400,7 +477,7 @@ async fn look_around(market: &Market, report: &Report) -> Result<Vec<String>, Pr
     found.extend(people.map(|what| format!("left to a person: {what:?}")));
     let letters = market.dead_letters().await?.into_iter();
     found.extend(letters.map(|letter| format!("dead letter in {letter}")));
-    let mut pending = market.platform.work.pending().map_err(market::inside)?;
+    let mut pending = market.house.here()?.work.pending().map_err(market::inside)?;
     if !pending.is_idle() {
         pending.queues.retain(|queue| queue.total() > 0);
         found.push(format!("still pending: {pending:?}"));
@@ -411,10 +488,9 @@ async fn look_around(market: &Market, report: &Report) -> Result<Vec<String>, Pr
 }
 
 /// What is wrong with the end of a flow.
-async fn look_at(market: &Market, flow: Flow, scene: &Scene, report: &Report) -> Vec<String> {
+async fn look_at(market: &Market, end: &End, about: &str, report: &Report) -> Vec<String> {
     let mut found = Vec::new();
-    let end = flow.end();
-    match (end.status, report.orders.get(&scene.about)) {
+    match (end.status, report.orders.get(about)) {
         (None, _) => {}
         (Some(_), None) => found.push("there is no order".to_owned()),
         (Some(status), Some(books)) => {
@@ -432,9 +508,9 @@ async fn look_at(market: &Market, flow: Flow, scene: &Scene, report: &Report) ->
             }
         }
     }
-    for (person, wanted) in [(&market.buyer, end.buyer_told), (&market.seller, end.seller_told)] {
-        match market.told(person, &scene.about).await {
-            Ok(told) if told == wanted => {}
+    for (person, wanted) in [(&market.buyer, &end.buyer_told), (&market.seller, &end.seller_told)] {
+        match market.told(person, about).await {
+            Ok(told) if told == *wanted => {}
             Ok(told) => found.push(format!("{} was told {told:?} instead of {wanted:?}", person.email)),
             Err(error) => found.push(error.to_string()),
         }
@@ -450,7 +526,8 @@ fn choose(plan: &Plan, flow: Flow, points: &[Point]) -> Vec<Trial> {
             Some(_) => Vec::new(),
             None => Fault::of(&point.site).to_vec(),
         };
-        faults.into_iter().map(move |fault| Trial {
+        let tried = |fault: &Fault| *fault != Fault::Platform || plan.program.is_some();
+        faults.into_iter().filter(tried).map(move |fault| Trial {
             flow,
             point: point.clone(),
             fault,
@@ -460,9 +537,18 @@ fn choose(plan: &Plan, flow: Flow, points: &[Point]) -> Vec<Trial> {
     if !plan.short {
         return trials;
     }
-    trials.sort_by_key(|trial| shuffled(plan.seed, trial));
-    let mut taken = 0;
+    trials.sort_by_key(|trial| shuffled(plan.seed, &trial.to_string()));
+    let (mut taken, mut whole) = (0, 0);
     trials.retain(|trial| {
+        if trial.fault == Fault::Platform {
+            // Each is a start of the whole platform.
+            whole += 1;
+            return whole == 1
+                && matches!(
+                    flow,
+                    Flow::Create | Flow::Pay | Flow::CancelPaid | Flow::Refund | Flow::Push
+                );
+        }
         let killed = matches!(trial.fault, Fault::KillBefore | Fault::KillAfter);
         if killed && matches!(flow, Flow::Create | Flow::Pay) && trial.point.site.kind == Kind::Call {
             // All that change something.
@@ -476,9 +562,9 @@ fn choose(plan: &Plan, flow: Flow, points: &[Point]) -> Vec<Trial> {
 }
 
 /// A place in an order that the seed decides.
-fn shuffled(seed: u64, trial: &Trial) -> [u8; 16] {
+fn shuffled(seed: u64, thing: &str) -> [u8; 16] {
     let mut text = String::new();
     // Writing to a text does not fail.
-    let _ = write!(text, "{seed} {trial}");
+    let _ = write!(text, "{seed} {thing}");
     md5::compute(text).0
 }

@@ -22,7 +22,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -45,6 +45,8 @@ pub use self::trade::Company;
 use self::trade::{Outcome, RefundWish, Refusal, Trade};
 use crate::aws::storage::Durability;
 use crate::clock::PlatformClock;
+use crate::faults::Faults;
+use crate::functions::Functions;
 
 /// The merchant's app at Alipay.
 pub const ALIPAY_APP_ID: &str = "2021000199999999";
@@ -159,6 +161,8 @@ struct Core {
     /// Notices being sent.
     under_way: Mutex<Vec<i64>>,
     wake: Notify,
+    /// Whose calls may go wrong on purpose.
+    callers: OnceLock<(Functions, Faults)>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -242,6 +246,7 @@ impl Simulator {
             turns: AtomicUsize::new(0),
             under_way: Mutex::default(),
             wake: Notify::new(),
+            callers: OnceLock::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
@@ -256,6 +261,12 @@ impl Simulator {
             (ALIPAY_SECRET, keys.alipay_secret(self.core.alipay_certificates)?),
             (WECHAT_PAY_SECRET, keys.wechat_pay_secret()?),
         ])
+    }
+
+    /// From now on calls of these functions pass the seat of the faults.
+    pub(crate) fn watch_callers(&self, functions: Functions, faults: Faults) {
+        // There is one platform, and it says so once.
+        let _ = self.core.callers.set((functions, faults));
     }
 
     /// Begins to send notifications.

@@ -15,7 +15,7 @@ use super::dynamodb::{Store, StoreError};
 use super::queues::{QueueCounts, Queues};
 use super::streams::{Mapping, Positions};
 use crate::clock::PlatformClock;
-use crate::faults::{Fault, Faults, Kind, Site};
+use crate::faults::{self, Fault, Faults, Kind, Site};
 use crate::functions::{Functions, Outcome, Trigger};
 use crate::recording::{Event, Recording};
 
@@ -78,6 +78,11 @@ impl Context {
             Some(Fault::Fail) => Outcome::Crashed,
             Some(Fault::LoseAnswer) => {
                 start(payload).await;
+                Outcome::Crashed
+            }
+            Some(Fault::Platform) => {
+                start(payload).await;
+                faults::end_of_the_platform().await;
                 Outcome::Crashed
             }
             Some(Fault::Twice) => {

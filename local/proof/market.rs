@@ -1,7 +1,6 @@
 //! The market in which flows run: a platform of its own, a seller and a buyer, and a client that behaves as real ones do.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,8 +15,12 @@ use keys::{Privilege, Seed, ServiceName, ServiceTokens};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::StartError;
 use crate::aws::mail::captcha;
-use crate::{Data, Options, Platform, Providers, Source, StartError};
+use crate::buyer::{Buyer, BuyerError, Paying};
+use crate::turns::{HEADER, Lane};
+
+use super::house::{House, Site};
 
 /// Everyone's password.
 const PASSWORD: &str = "cfmp-proof-1";
@@ -50,6 +53,9 @@ pub enum MarketError {
         /// The last answer.
         answer: String,
     },
+    /// A provider's page does not open.
+    #[error(transparent)]
+    Page(#[from] BuyerError),
     /// The inside of the platform did not answer.
     #[error("{0}")]
     Inside(String),
@@ -76,6 +82,7 @@ pub(super) struct Wish {
     path: String,
     token: Option<String>,
     key: Option<String>,
+    lane: Option<Lane>,
     body: Option<(&'static str, String)>,
 }
 
@@ -86,6 +93,7 @@ impl Wish {
             path: path.into(),
             token: None,
             key: None,
+            lane: None,
             body: None,
         }
     }
@@ -114,10 +122,27 @@ impl Wish {
         }
     }
 
+    /// As a part of one of two flows that take turns.
+    pub(super) fn in_lane(self, lane: Lane) -> Wish {
+        Wish {
+            lane: Some(lane),
+            ..self
+        }
+    }
+
     pub(super) fn by(self, token: String) -> Wish {
         Wish {
             token: Some(token),
             ..self
+        }
+    }
+}
+
+impl Wish {
+    fn refused(&self, answer: String) -> MarketError {
+        MarketError::Refused {
+            request: format!("{} {}", self.method, self.path),
+            answer,
         }
     }
 }
@@ -130,6 +155,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Whether what was asked for was done.
+    pub(super) fn is_yes(&self) -> bool {
+        (200..400).contains(&self.status)
+    }
+
     /// `data` of the envelope.
     pub(super) fn data(&self) -> Value {
         let mut body: Value = serde_json::from_str(&self.text).unwrap_or_default();
@@ -140,11 +170,13 @@ impl Answer {
 /// A market.
 #[derive(Debug)]
 pub(super) struct Market {
-    pub(super) platform: Platform,
+    pub(super) house: House,
     pub(super) seller: Person,
     pub(super) buyer: Person,
     /// How many pieces of each product were put up.
     pub(super) put_up: BTreeMap<String, i64>,
+    /// Where pages connect.
+    pub(super) websocket_url: String,
     /// How many mails buyer and seller have had.
     mails: [usize; 2],
     client: Client<HttpConnector, Full<Bytes>>,
@@ -154,19 +186,9 @@ pub(super) struct Market {
 
 impl Market {
     /// Opens a market of its own.
-    pub(super) async fn open(functions: Source, template: PathBuf) -> Result<Market, MarketError> {
-        let platform = Platform::start(Options {
-            port: 0,
-            data: Data::Memory,
-            template,
-            functions,
-            edge: true,
-            providers: Providers::Sandbox,
-            alipay_certificates: false,
-            demo: false,
-            show_logs: std::env::var_os("CFMP_SHOW_LOGS").is_some(),
-        })
-        .await?;
+    pub(super) async fn open(site: Site) -> Result<Market, MarketError> {
+        let house = House::open(site).await?;
+        let platform = house.here()?;
         let seed = |secret: &str| -> Result<Seed, MarketError> {
             let value = platform.aws().secrets().value(secret);
             let value = value.ok_or_else(|| inside(format!("the template has no {secret}")))?;
@@ -179,8 +201,10 @@ impl Market {
             email: format!("{name}@cfmp.test"),
             name: name.to_owned(),
         };
+        let websocket_url = platform.websocket_url().unwrap_or_default();
         let mut market = Market {
-            platform,
+            house,
+            websocket_url,
             seller: nobody("seller"),
             buyer: nobody("buyer"),
             put_up: BTreeMap::new(),
@@ -200,7 +224,7 @@ impl Market {
         let email = &person.email;
         let wish = json!({"scene": "register", "email": email});
         self.insist(&Wish::post("/api/v1/captcha", &wish)).await?;
-        let mails = self.platform.aws().mails().map_err(inside)?;
+        let mails = self.house.here()?.aws().mails().map_err(inside)?;
         let captcha = captcha(&mails, email);
         let account = json!({
             "username": person.name, "password": PASSWORD, "password_repeat": PASSWORD, "email": email,
@@ -216,7 +240,7 @@ impl Market {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.platform.clock().now_ms())
+        Timestamp::from_millis(self.house.now_ms())
     }
 
     /// A fresh token: log-ins last a day, and weeks go by here.
@@ -233,29 +257,42 @@ impl Market {
 
     /// Asks as often as a real client would: again, the same, where the answer was lost or the server at fault.
     pub(super) async fn insist(&self, wish: &Wish) -> Result<Answer, MarketError> {
+        match self.hears(wish).await? {
+            Ok(answer) if answer.is_yes() => Ok(answer),
+            Ok(Answer { status, text }) => Err(wish.refused(format!("{status} {text}"))),
+            Err(last) => Err(wish.refused(last)),
+        }
+    }
+
+    /// The same, where no is an answer as well.
+    pub(super) async fn tries(&self, wish: &Wish) -> Result<Answer, MarketError> {
+        self.hears(wish).await?.map_err(|last| wish.refused(last))
+    }
+
+    /// Asks until there is an answer that it would not change to ask again.
+    async fn hears(&self, wish: &Wish) -> Result<Result<Answer, String>, MarketError> {
         let mut last = String::new();
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
-                self.passes(PAUSE)?;
+                self.passes(PAUSE).await?;
             }
             match self.ask(wish).await? {
-                Ok(answer) if (200..400).contains(&answer.status) => return Ok(answer),
                 Ok(answer) => {
-                    last = format!("{} {}", answer.status, answer.text);
                     let again = answer.status >= 500
                         || answer.status == 429
                         || (answer.status == 409 && answer.text.contains("changed-meanwhile"));
                     if !again {
-                        break;
+                        return Ok(Ok(answer));
                     }
+                    last = format!("{} {}", answer.status, answer.text);
                 }
-                Err(reason) => last = reason,
+                Err(reason) => {
+                    last = reason;
+                    self.house.revive().await?;
+                }
             }
         }
-        Err(MarketError::Refused {
-            request: format!("{} {}", wish.method, wish.path),
-            answer: last,
-        })
+        Ok(Err(last))
     }
 
     /// Asks once; `Err` where no answer came.
@@ -263,7 +300,7 @@ impl Market {
         let url = if wish.path.starts_with("http") {
             wish.path.clone()
         } else {
-            format!("{}{}", self.platform.base_url(), wish.path)
+            format!("{}{}", self.house.base_url(), wish.path)
         };
         let mut request = Request::builder().method(wish.method.clone()).uri(url);
         if let Some(token) = &wish.token {
@@ -271,6 +308,9 @@ impl Market {
         }
         if let Some(key) = &wish.key {
             request = request.header("idempotency-key", key);
+        }
+        if let Some(lane) = wish.lane {
+            request = request.header(HEADER, lane.letter());
         }
         let mut body = Bytes::new();
         if let Some((kind, text)) = &wish.body {
@@ -304,10 +344,20 @@ impl Market {
         Ok(id)
     }
 
+    /// Pays what a payment offers, at simulated providers.
+    pub(super) async fn pays_at_the_provider(&self, offer: &Value) -> Result<(), MarketError> {
+        let buyer = Buyer::new(self.house.simulator());
+        match buyer.pays(offer).await? {
+            Paying::Paid(_) => Ok(()),
+            Paying::Refused(page) => Err(inside(format!("a provider's page can not be paid: {page}"))),
+        }
+    }
+
     /// Lets time pass, and nothing else.
-    pub(super) fn passes(&self, span: Duration) -> Result<(), MarketError> {
-        let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-        self.platform.clock().advance(span).map_err(inside)
+    pub(super) async fn passes(&self, span: Duration) -> Result<(), MarketError> {
+        self.house
+            .advance(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+            .await
     }
 
     /// Waits until nothing is under way any more: nothing at all is left to do, or only the clock can bring it about.
@@ -315,8 +365,8 @@ impl Market {
         let mut last = (String::new(), 0);
         let rest = async {
             loop {
-                let pending = self.platform.work.pending().map_err(inside)?;
-                if pending.is_idle() && self.platform.work.is_idle() {
+                let (pending, is_idle) = self.house.pending().await?;
+                if is_idle {
                     return Ok(());
                 }
                 let (moves, streams) = (pending.is_moving(), pending.streams.values().any(|left| *left > 0));
@@ -340,7 +390,7 @@ impl Market {
 
     /// Lets so much time pass, and waits for what it brings about.
     pub(super) async fn lives_through(&self, span: Duration) -> Result<(), MarketError> {
-        self.passes(span)?;
+        self.passes(span).await?;
         // Schedules wake after this, and what they start may not have been seen yet.
         tokio::time::sleep(LOOK * 3).await;
         self.rests().await
@@ -370,7 +420,7 @@ impl Market {
 
     /// Whether buyer and seller had more new mails than `most` since this was asked last.
     pub(super) fn too_many_mails(&mut self, most: [usize; 2]) -> Result<Vec<String>, MarketError> {
-        let mails = self.platform.aws().mails().map_err(inside)?;
+        let mails = self.house.here()?.aws().mails().map_err(inside)?;
         let mut found = Vec::new();
         for ((person, seen), most) in [&self.buyer, &self.seller].into_iter().zip(&mut self.mails).zip(most) {
             let had = mails.iter().filter(|mail| mail.to.contains(&person.email)).count();
@@ -385,7 +435,7 @@ impl Market {
 
     /// Messages that nobody could handle.
     pub(super) async fn dead_letters(&self) -> Result<Vec<String>, MarketError> {
-        let letters = self.platform.dead_letters().await.map_err(inside)?;
+        let letters = self.house.here()?.dead_letters().await.map_err(inside)?;
         Ok(letters
             .iter()
             .map(|letter| format!("{}: {}", letter.of, letter.content))

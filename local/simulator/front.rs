@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
+use http::header::USER_AGENT;
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -15,6 +17,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::faults::{Fault, Kind, Site};
+use crate::functions::Instance;
 
 use super::switches::Switches;
 use super::{Answer, Core, Simulator, SimulatorError, alipay, json_text, page, wechat_pay};
@@ -82,14 +87,53 @@ async fn answer(core: &Arc<Core>, request: Request<Incoming>) -> Answer {
         return json_text(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "message": "too long" })).into();
     };
     let body = body.to_bytes();
-    route(core, &head, &body).unwrap_or_else(|error| {
-        tracing::error!(%error, "the simulator can not answer");
-        json_text(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            &json!({ "message": error.to_string() }),
-        )
-        .into()
-    })
+    let work = async {
+        route(core, &head, &body).unwrap_or_else(|error| {
+            tracing::error!(%error, "the simulator can not answer");
+            json_text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                &json!({ "message": error.to_string() }),
+            )
+            .into()
+        })
+    };
+    let Some((fault, callers)) = fault(core, &head, &body) else {
+        return work.await;
+    };
+    let refused = json_text(StatusCode::SERVICE_UNAVAILABLE, &json!({ "message": "try later" }));
+    let killed = async { drop(join_all(callers.iter().map(|caller| caller.killed())).await) };
+    let answered = fault.spoil(work, refused.into(), killed, std::future::pending()).await;
+    answered.unwrap_or(Answer::Never)
+}
+
+/// What goes wrong with a call of a function, and the instances that may have made it.
+fn fault(core: &Core, head: &Parts, body: &[u8]) -> Option<(Fault, Vec<Arc<Instance>>)> {
+    let (functions, faults) = core.callers.get()?;
+    if !faults.are_awake() {
+        return None;
+    }
+    let agent = head.headers.get(USER_AGENT)?.to_str().ok()?;
+    let function = functions.resolve(agent.strip_prefix("cfmp/")?)?;
+    let callers = functions.busy(function);
+    let invocation = callers.first()?.current();
+    let path = head.uri.path();
+    let what = if path == "/gateway.do" {
+        let mut given = query(head);
+        given.extend(parameters(body));
+        format!("alipay {}", given.get("method").map(String::as_str).unwrap_or_default())
+    } else {
+        // Without numbers, which differ from run to run.
+        let named = |segment: &str| !segment.chars().any(|c| c.is_ascii_digit()) || segment == "v3";
+        let segments = path.split('/').map(|part| if named(part) { part } else { "{number}" });
+        let path: Vec<&str> = segments.collect();
+        format!("wechat_pay {} {}", head.method, path.join("/"))
+    };
+    let site = Site {
+        function: function.to_owned(),
+        kind: Kind::Call,
+        target: format!("provider {what}"),
+    };
+    Some((faults.pass(site, invocation.as_deref())?, callers))
 }
 
 fn route(core: &Arc<Core>, head: &Parts, body: &Bytes) -> Result<Answer, SimulatorError> {

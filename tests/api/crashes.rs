@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cfmp::faults::{Fault, Kind};
+use cfmp::mutants;
 use cfmp::proof::{self, Flow, Plan, ProofError};
 use serde_json::json;
 
@@ -22,6 +23,7 @@ async fn nothing_is_lost_wherever_something_breaks() {
         short: true,
         seed: 1,
         markets: 3,
+        program: Some(env!("CARGO_BIN_EXE_cfmp").into()),
         ..Plan::default()
     };
     let outcome = proof::run(&plan, |_| {})
@@ -39,6 +41,11 @@ async fn nothing_is_lost_wherever_something_breaks() {
         let tried = outcome.shown.iter().filter(|shown| shown.trial.flow == *flow);
         assert!(tried.count() > 0, "{flow}");
     }
+    let whole = outcome
+        .shown
+        .iter()
+        .filter(|shown| shown.trial.fault == Fault::Platform);
+    assert!(whole.count() >= 4, "{outcome}");
     let reached = outcome.shown.iter().filter(|shown| shown.reached).count();
     assert!(reached * 10 > outcome.shown.len() * 9, "{outcome}");
 }
@@ -68,6 +75,16 @@ async fn a_system_that_loses_something_does_not_pass() {
             assert!(said.contains("still reserved by a cancelled order"), "{said}");
         }
         other => panic!("{other:?}"),
+    }
+}
+
+/// What `cargo run -- mutants` breaks, one after the other, it can still break.
+#[test]
+fn every_mutant_still_fits_the_sources_and_says_what_has_to_catch_it() {
+    let mutants = mutants::Mutant::all().unwrap();
+    assert!(mutants.len() >= 12, "{mutants:?}");
+    for mutant in mutants {
+        mutants::fits(&mutant).unwrap_or_else(|error| panic!("{}: {error}", mutant.name));
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cfmp::proof::{self, Pair, RacePlan};
 use serde_json::{Value, json};
 
 use crate::world::{Member, Product, World, in_world};
@@ -187,4 +188,33 @@ fn completing_and_cancelling_at_once_do_one_of_them() {
             assert_eq!((&order["status"], &order["refund_status"]), (&json!(status), &refund));
         }
     });
+}
+
+/// A sample of what `cargo run -- races` runs in full.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_flows_on_one_order_end_well_in_any_order_of_their_steps() {
+    if std::env::var_os("CFMP_BASE_URL").is_some() {
+        return;
+    }
+    let plan = RacePlan {
+        short: true,
+        seed: 1,
+        markets: 2,
+        ..RacePlan::default()
+    };
+    let races = proof::race(&plan, |_| {})
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(races.failures().count(), 0, "{races}");
+    assert_eq!(races.heats.len(), Pair::ALL.len());
+    for (pair, heat) in &races.heats {
+        assert!(heat.orders > 1, "{pair} can come in one order only");
+        assert!(heat.steps.iter().all(|steps| !steps.is_empty()), "{pair}: {heat:?}");
+    }
+    // Not only one flow after the other.
+    let mixed = races
+        .ran
+        .iter()
+        .filter(|ran| ran.race.interleaving.switches() > 1 && ran.kept.made > 2);
+    assert!(mixed.count() > 0, "{races}");
 }

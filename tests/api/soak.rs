@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use cfmp::Providers;
+use cfmp::cargo_build::{self, Profile};
 use cfmp::soak::load::Load;
 use cfmp::soak::{Ground, Soak};
-use cfmp::{Providers, cargo_build};
 
 /// Other systems than the one that is built here have no switches.
 fn is_elsewhere() -> bool {
@@ -13,7 +14,7 @@ fn is_elsewhere() -> bool {
 }
 
 fn ground(template: Option<PathBuf>) -> Ground {
-    let binaries = cargo_build::build(cfmp::root(), false).unwrap();
+    let binaries = cargo_build::build(cfmp::root(), Profile::OWN).unwrap();
     Ground {
         program: env!("CARGO_BIN_EXE_cfmp").into(),
         functions: binaries["create-order"].parent().unwrap().to_owned(),
