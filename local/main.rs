@@ -113,6 +113,23 @@ enum Command {
     },
 }
 
+/// How many runs there are, and how they are made.
+#[derive(Debug, clap::Args)]
+struct RunArguments {
+    /// Decides the order of the runs, and which ones a sample has.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A sample instead of everything.
+    #[arg(long)]
+    short: bool,
+    /// Markets at the same time; what hangs in one does not hold up the others.
+    #[arg(long, default_value_t = 4)]
+    markets: usize,
+    /// Begins no new run after so many minutes.
+    #[arg(long)]
+    minutes: Option<u64>,
+}
+
 /// What is raced.
 #[derive(Debug, clap::Args)]
 struct RaceArguments {
@@ -122,18 +139,8 @@ struct RaceArguments {
     /// One order of their steps only, as it is printed.
     #[arg(long, requires = "pair")]
     interleaving: Option<Interleaving>,
-    /// Decides the order of the runs, and which ones a short run has.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// A sample instead of everything.
-    #[arg(long)]
-    short: bool,
-    /// Markets at the same time.
-    #[arg(long, default_value_t = 4)]
-    markets: usize,
-    /// Begins no new run after so many minutes.
-    #[arg(long)]
-    minutes: Option<u64>,
+    #[command(flatten)]
+    runs: RunArguments,
     /// Prints the steps and runs nothing.
     #[arg(long)]
     steps: bool,
@@ -212,18 +219,8 @@ struct ProofArguments {
     /// One fault only.
     #[arg(long, value_enum)]
     fault: Option<Fault>,
-    /// Decides the order of the runs, and which ones a short proof has.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// A sample instead of everything.
-    #[arg(long)]
-    short: bool,
-    /// Markets at the same time; what hangs in one does not hold up the others.
-    #[arg(long, default_value_t = 4)]
-    markets: usize,
-    /// Begins no new run after so many minutes.
-    #[arg(long)]
-    minutes: Option<u64>,
+    #[command(flatten)]
+    runs: RunArguments,
     /// Prints the points and tries nothing.
     #[arg(long)]
     points: bool,
@@ -311,11 +308,11 @@ fn prove(wanted: ProofArguments) -> Result<(), Box<dyn std::error::Error>> {
         flow: wanted.flow,
         point: wanted.point,
         fault: wanted.fault,
-        seed: wanted.seed,
-        short: wanted.short,
-        markets: wanted.markets,
+        seed: wanted.runs.seed,
+        short: wanted.runs.short,
+        markets: wanted.runs.markets,
         points_only: wanted.points,
-        limit: minutes(wanted.minutes),
+        limit: minutes(wanted.runs.minutes),
         template: None,
         functions: Source::Cargo,
         program: Some(std::env::current_exe()?),
@@ -459,11 +456,11 @@ fn race(wanted: RaceArguments) -> Result<(), Box<dyn std::error::Error>> {
     let plan = RacePlan {
         pair: wanted.pair,
         interleaving: wanted.interleaving,
-        seed: wanted.seed,
-        short: wanted.short,
-        markets: wanted.markets,
+        seed: wanted.runs.seed,
+        short: wanted.runs.short,
+        markets: wanted.runs.markets,
         steps_only: wanted.steps,
-        limit: minutes(wanted.minutes),
+        limit: minutes(wanted.runs.minutes),
         template: None,
         functions: Source::Cargo,
     };

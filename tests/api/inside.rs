@@ -1,6 +1,7 @@
 //! What tests see of the platform's inside: who was invoked, what was written, who administers.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use cfmp::Platform;
 use cfmp::aws::queues::{MessageAttributes, Outgoing};
@@ -9,8 +10,25 @@ use cfmp::recording::Call;
 use cfmp::template::model::Route;
 use http::StatusCode;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::world::{Member, World};
+
+/// Other systems than the one that is built here have no switches.
+pub fn is_elsewhere() -> bool {
+    std::env::var_os("CFMP_BASE_URL").is_some()
+}
+
+/// The template of a system that loses something: nobody returns the stock of cancelled orders. It lies in the folder.
+pub fn template_that_loses_stock() -> (TempDir, PathBuf) {
+    let template = std::fs::read_to_string(cfmp::root().join("template.yaml")).unwrap();
+    let deaf = template.replacen("event_type: [OrderCancelled]", "event_type: [NobodySaysThis]", 1);
+    assert_ne!(template, deaf, "the filter of StockReturns is written differently");
+    let folder = tempfile::tempdir_in(cfmp::root().join("target")).unwrap();
+    let file = folder.path().join("template.yaml");
+    std::fs::write(&file, deaf).unwrap();
+    (folder, file)
+}
 
 /// The place after which nothing has happened yet, in the two records of a platform.
 #[derive(Debug, Clone, Copy)]

@@ -8,10 +8,7 @@ use cfmp::cargo_build::{self, Profile};
 use cfmp::soak::load::Load;
 use cfmp::soak::{Ground, Soak};
 
-/// Other systems than the one that is built here have no switches.
-fn is_elsewhere() -> bool {
-    std::env::var_os("CFMP_BASE_URL").is_some()
-}
+use crate::inside::{is_elsewhere, template_that_loses_stock};
 
 fn ground(template: Option<PathBuf>) -> Ground {
     let binaries = cargo_build::build(cfmp::root(), Profile::OWN).unwrap();
@@ -73,12 +70,7 @@ async fn a_system_that_loses_something_fails_the_soak_and_says_how_to_see_it_aga
     if is_elsewhere() {
         return;
     }
-    let template = std::fs::read_to_string(cfmp::root().join("template.yaml")).unwrap();
-    let deaf = template.replacen("event_type: [OrderCancelled]", "event_type: [NobodySaysThis]", 1);
-    assert_ne!(template, deaf, "the filter of StockReturns is written differently");
-    let folder = tempfile::tempdir_in(cfmp::root().join("target")).unwrap();
-    let file = folder.path().join("template.yaml");
-    std::fs::write(&file, deaf).unwrap();
+    let (_folder, file) = template_that_loses_stock();
     // Two of these expire: what is called off sooner is given back by the sweeper, whose lease has not ended then.
     let soak = Soak {
         unbroken: true,

@@ -3,11 +3,11 @@
 pub mod arrival;
 pub mod consumer;
 pub mod consumers;
+pub mod desk;
 pub mod error;
 pub mod letter;
 pub mod routes;
 pub mod slashes;
-
 pub mod table;
 pub mod view;
 

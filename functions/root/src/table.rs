@@ -1,14 +1,11 @@
 //! The table of dead letters.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use cloud::{Cloud, StartError};
-use kernel::{LetterId, Timestamp};
+use kernel::{LetterId, Place, Timestamp};
 use serde::{Deserialize, Serialize};
 use tables::{Key, Order, Query, Table, TableError};
-use utoipa::ToSchema;
 
 use crate::consumer::Consumer;
 use crate::error::RootError;
@@ -55,34 +52,8 @@ struct IndexRow {
     place: Place,
 }
 
-/// The place of a letter in the list.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
-#[schema(as = LetterPlace, pattern = "^[0-9]{13}_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
-pub struct Place(String);
-
-impl Place {
-    fn of(letter: &Letter) -> Self {
-        Self(format!("{:013}_{}", letter.kept_at.millis(), letter.id))
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Place {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed = text.split_once('_').and_then(|(millis, id)| {
-            let is_time = millis.len() == 13 && millis.bytes().all(|byte| byte.is_ascii_digit());
-            (is_time && id.parse::<LetterId>().is_ok()).then(|| Self(text.to_owned()))
-        });
-        parsed.ok_or("must be the place that the part before named")
-    }
+fn place(letter: &Letter) -> Place {
+    Place::of(letter.kept_at, letter.id.uuid())
 }
 
 /// A part of the list.
@@ -115,7 +86,7 @@ impl Row {
             tries: letter.tries,
             status: letter.status,
             shelf: shelf(letter.consumer, letter.status),
-            place: Place::of(letter),
+            place: place(letter),
             redrive_since: letter.redrive_since,
             history: letter.history.clone(),
             version: letter.version,
@@ -233,7 +204,7 @@ impl Letters {
         let keys = rows.iter().map(|row| key(row.letter_uuid)).collect();
         let rows: Vec<Row> = self.0.find_all(keys).await?;
         let mut letters = rows.into_iter().map(Row::letter).collect::<Result<Vec<_>, _>>()?;
-        letters.sort_by_key(Place::of);
+        letters.sort_by_key(place);
         Ok(Listed { letters, next })
     }
 

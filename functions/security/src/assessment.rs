@@ -1,11 +1,10 @@
 //! An assessment as it is kept: append-only, with the facts it was made from.
 
-use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use contracts::security::Decision;
-use kernel::{AssessmentId, OrderId, Timestamp, UserId};
+use kernel::{AssessmentId, OrderId, Place, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -81,36 +80,6 @@ impl FromStr for Shelf {
             "request" => Ok(Self::Requests),
             _ => Err("must be order or request"),
         }
-    }
-}
-
-/// A place in a list of assessments, newest first: everything older comes after it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(transparent)]
-#[schema(as = AssessmentPlace, pattern = "^[0-9]{13}_[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
-pub struct Place(String);
-
-impl Place {
-    fn of(id: AssessmentId, at: Timestamp) -> Self {
-        Self(format!("{:013}_{id}", at.millis()))
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for Place {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let parsed = text.split_once('_').and_then(|(millis, id)| {
-            let is_time = millis.len() == 13 && millis.bytes().all(|byte| byte.is_ascii_digit());
-            (is_time && id.parse::<AssessmentId>().is_ok()).then(|| Self(text.to_owned()))
-        });
-        parsed.ok_or("must be the place that the page before named")
     }
 }
 
@@ -197,7 +166,7 @@ impl Assessed {
     /// Its place in lists.
     #[must_use]
     pub fn place(&self) -> Place {
-        Place::of(self.id, self.at)
+        Place::of(self.at, self.id.uuid())
     }
 }
 
@@ -347,24 +316,5 @@ mod tests {
         let assessed = Assessed::on_request(Kind::Fraud, UserId::random(), facts("10.00"), &set);
         let looked_at = assessed.assessment.findings.len();
         assert!(0 < looked_at && looked_at < PolicyId::ALL.len());
-    }
-
-    #[test]
-    fn places_sort_by_time() {
-        let (early, late) = (
-            Place::of(AssessmentId::random(), NOW),
-            Place::of(AssessmentId::random(), NOW.plus(Duration::from_millis(1))),
-        );
-        assert!(early < late);
-        assert_eq!(early.to_string().parse(), Ok(early));
-        for text in [
-            "",
-            "x",
-            "1800000000000",
-            "1800000000000_x",
-            "18_6d9e2a7b-3c18-4f50-9b6e-1a2b3c4d5e6f",
-        ] {
-            assert!(text.parse::<Place>().is_err(), "{text}");
-        }
     }
 }

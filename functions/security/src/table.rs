@@ -7,12 +7,12 @@ use std::time::Duration;
 use cloud::{Cloud, StartError};
 use contracts::security::{Decision, Fingerprint};
 use futures::future::try_join_all;
-use kernel::{AssessmentId, OrderId, Timestamp, UserId};
+use kernel::{AssessmentId, OrderId, Place, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tables::{Key, Order, Query, Table, TableError, Update};
 
-use crate::assessment::{Assessed, KEPT_FOR, Kind, Place, Shelf};
+use crate::assessment::{Assessed, KEPT_FOR, Kind, Shelf};
 use crate::facts::{Contact, MOST_ACCOUNTS};
 use crate::policy::{Config, Level, Mode, OnFailure, Policy, PolicyId, PolicySet, TimeLimit};
 use crate::profile::{KnownOrder, Lesson, OrderEntry, Profile};

@@ -4,6 +4,7 @@ pub mod clock;
 pub mod id;
 pub mod money;
 pub mod page;
+pub mod place;
 pub mod quantity;
 pub mod schema;
 pub mod text;
@@ -15,5 +16,6 @@ pub use id::{
 };
 pub use money::Money;
 pub use page::{Page, PageRequest};
+pub use place::Place;
 pub use quantity::Quantity;
 pub use text::Text;

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use cloud::Cloud;
 use http_function::{Api, Call, Method, Problem, Reply, StatusCode, operation};
+use kernel::Place;
 use root::consumer::Consumer;
 use root::error::RootError;
 use root::letter::Status;
-use root::table::{Letters, Place};
+use root::table::Letters;
 use root::view::{LetterView, LettersResults, LettersView};
 use utoipa::ToSchema;
 

@@ -6,28 +6,13 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cloud::{Cloud, StartError};
+use cloud::Cloud;
 use event_function::Attendance;
 use http_function::{Api, Call, Method, Reply, StatusCode, operation};
 use kernel::LetterId;
-use root::consumers::Consumers;
+use root::desk::Desk;
 use root::error::RootError;
-use root::table::Letters;
 use root::view::ExplainedView;
-
-struct Desk {
-    letters: Letters,
-    consumers: Consumers,
-}
-
-impl Desk {
-    fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
-        Ok(Self {
-            letters: Letters::from_env(cloud)?,
-            consumers: Consumers::from_env(cloud)?,
-        })
-    }
-}
 
 fn main() -> ExitCode {
     http_function::open(
