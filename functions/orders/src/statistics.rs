@@ -216,6 +216,18 @@ impl Figures {
         Ok(true)
     }
 
+    /// Counts an order that a migration writes. Its later changes find what was counted: remembered here, where it is under
+    /// way or changed lately; in the image before the change, where it ended long ago.
+    pub fn import(&mut self, order: &Order, now: Timestamp) {
+        let standing = Standing::of(order);
+        self.add(standing.contribution, order.placed_at, 1, now);
+        let is_lately = |at: Timestamp| now.since(at) <= REMEMBERED;
+        if standing.ended_at.is_none_or(is_lately) || is_lately(standing.changed_at) {
+            let counted = Counted(standing.version, hour(now), Some(standing.contribution));
+            self.recent.insert(order.id.to_string(), counted);
+        }
+    }
+
     fn add(&mut self, contribution: Contribution, placed_at: Timestamp, sign: i64, now: Timestamp) {
         let kept = sign * contribution.kept;
         *self.orders.of(contribution.status) += sign;

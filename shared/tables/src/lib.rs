@@ -5,11 +5,13 @@
 
 mod access;
 mod error;
+mod history;
 mod pages;
 mod transaction;
 
 pub use access::{Key, Table, Update};
 pub use error::{TableError, WhenConditionFails};
+pub use history::{IMPORTED_AT, Imported, Place, Scanned};
 pub use pages::{Order, Query};
 pub use transaction::Transaction;
 
