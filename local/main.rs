@@ -41,6 +41,9 @@ struct Arguments {
     /// Works with certificates at the simulated Alipay, instead of bare keys.
     #[arg(long)]
     alipay_certificates: bool,
+    /// Lets `migrate` write the tables.
+    #[arg(long)]
+    migration: bool,
     /// Builds the functions with the release profile.
     #[arg(long, conflicts_with = "built")]
     release: bool,
@@ -280,6 +283,7 @@ async fn run(arguments: Arguments) -> Result<(), StartError> {
         edge: !arguments.no_edge,
         providers: arguments.providers.into(),
         alipay_certificates: arguments.alipay_certificates,
+        migration: arguments.migration,
         demo: !arguments.no_demo,
         show_logs: true,
     });

@@ -163,6 +163,7 @@ impl Market {
             edge: true,
             providers: Providers::Sandbox,
             alipay_certificates: false,
+            migration: false,
             demo: false,
             show_logs: std::env::var_os("CFMP_SHOW_LOGS").is_some(),
         })
