@@ -138,6 +138,8 @@ kinds! {
         Some("It is cancelled, as if its time had run out then.");
     PendingWithoutStock = "pending-without-stock", Repair,
         "The order waits for its payment, and its product is sold or is an older order's.", Some("It is cancelled.");
+    ChangedHere = "changed-here", Quarantine,
+        "It was changed here since it was moved; what is here stays.", None;
     NotTaken = "not-taken", Quarantine,
         "Nothing here corresponds to it.", None;
 }

@@ -188,6 +188,7 @@ const SCHEMA: &str = "
         parent TEXT, row INTEGER, PRIMARY KEY (entity, id, side)) WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS moves_row ON moves (parent, row);
     CREATE TABLE IF NOT EXISTS names (name BLOB PRIMARY KEY, id INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX IF NOT EXISTS names_id ON names (id);
     CREATE TABLE IF NOT EXISTS derived (name TEXT PRIMARY KEY, print BLOB NOT NULL) WITHOUT ROWID;
 ";
 
@@ -233,6 +234,18 @@ impl State {
                 Ok(state)
             }
         }
+    }
+
+    /// Opens the state in `folder`, whichever migration it is of.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn reopen(folder: &Path) -> Result<Self, StateError> {
+        let path = folder.join("state.sqlite");
+        let known = Connection::open(&path)
+            .and_then(|db| db.query_row("SELECT value FROM meta WHERE name = 'identity'", [], |row| row.get::<_, String>(0)))
+            .map_err(|source| StateError::Store { path, source })?;
+        Self::open(folder, &known)
     }
 
     /// Its folder, where the files for people are.
@@ -310,6 +323,15 @@ impl State {
             .map_err(|e| self.store(e))?;
         let owner: i64 = take.query_row(params![name.as_slice(), signed(id)], |row| row.get(0)).map_err(|e| self.store(e))?;
         Ok(owner == signed(id))
+    }
+
+    /// Frees the names of a row, which is judged anew.
+    ///
+    /// # Errors
+    /// [`StateError::Store`].
+    pub fn free_names(&self, id: u64) -> Result<(), StateError> {
+        let mut free = self.db.prepare_cached("DELETE FROM names WHERE id = ?").map_err(|e| self.store(e))?;
+        free.execute([signed(id)]).map(drop).map_err(|e| self.store(e))
     }
 
     /// Whether something derived is as this fingerprint says already.
@@ -393,6 +415,18 @@ impl State {
             sum = sum.wrapping_add(short(&print));
         }
         Ok((count, sum))
+    }
+
+    /// Whether anything was found about a row.
+    ///
+    /// # Errors
+    /// [`StateError::Store`].
+    pub fn has_findings(&self, entity: Entity, id: u64) -> Result<bool, StateError> {
+        let mut query = self
+            .db
+            .prepare_cached("SELECT 1 FROM findings WHERE entity = ? AND row = ?")
+            .map_err(|e| self.store(e))?;
+        query.exists(params![entity.table(), signed(id)]).map_err(|e| self.store(e))
     }
 
     /// How many rows of a table were judged, and how many of them wait for the switch.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cloud::settings::Settings;
 use cloud::{Cloud, StartError};
-use kernel::{Clock, Timestamp};
+use kernel::Clock;
 use keys::Seed;
 use notifications::table::ImportNotifications;
 use orders::delivery::Seal;
