@@ -81,11 +81,11 @@ struct There {
     /// The stack's output MigrationSettings, for --to aws.
     #[arg(long)]
     settings: Option<PathBuf>,
-    /// Writes in a second at most.
+    /// Items that are written in a second at most.
     #[arg(long)]
     writes_per_second: Option<u32>,
-    /// Writes at the same time.
-    #[arg(long, default_value_t = 16)]
+    /// Transactions at the same time; each writes up to a hundred items.
+    #[arg(long, default_value_t = 4)]
     at_once: usize,
 }
 

@@ -1,6 +1,6 @@
 //! `plan` and `copy`: the whole source, a batch at a time, through the rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -16,7 +16,7 @@ use payments::table::{Counts, PaymentRecord, RefundRecord};
 use products::product::Product;
 use products::stock::Reservation;
 use serde::{Deserialize, Serialize};
-use tables::Imported;
+use tables::{IMPORTED_AT_ONCE, Import, Imported};
 use uuid::Uuid;
 
 use crate::convert::{self, Context, Converted, MovedOrder, MovedUser, Names};
@@ -425,9 +425,8 @@ impl Run {
                     vec![written_product(&self.key, product)]
                 }));
             }
-            self.store(pass, work, async |target: &Target, product: &Product, at| {
-                let outcome = target.write(|| target.products.product(product, at)).await?;
-                Ok((outcome, 1))
+            self.store(pass, work, |target: &Target, product: &Product, at| {
+                Ok(vec![target.products.product(product, at)?])
             })
             .await?;
             stage.add(rows.len());
@@ -463,10 +462,9 @@ impl Run {
                     }));
                 }
             }
-            self.store(pass, work, async |target: &Target, item: &(UserId, kernel::ProductId, Timestamp), at| {
+            self.store(pass, work, |target: &Target, item: &(UserId, kernel::ProductId, Timestamp), at| {
                 let (user, product, since) = *item;
-                let outcome = target.write(|| target.products.collection(user, product, since, at)).await?;
-                Ok((outcome, 1))
+                Ok(vec![target.products.collection(user, product, since, at)?])
             })
             .await?;
             stage.add(rows.len());
@@ -533,9 +531,8 @@ impl Run {
                     }));
                 }
             }
-            self.store(pass, work, async |target: &Target, notification: &Notification, at| {
-                let outcome = target.write(|| target.notifications.notification(notification, at)).await?;
-                Ok((outcome, 1))
+            self.store(pass, work, |target: &Target, notification: &Notification, at| {
+                Ok(vec![target.notifications.notification(notification, at)?])
             })
             .await?;
             stage.add(rows.len());
@@ -596,22 +593,24 @@ impl Run {
         &mut self,
         pass: &mut Pass<'_>,
         mut work: Vec<Work<T>>,
-        write: impl AsyncFn(&Target, &T, Timestamp) -> Result<(Imported, u64), TargetError>,
+        write: impl Fn(&Target, &T, Timestamp) -> Result<Vec<Import>, TargetError>,
     ) -> Result<(), RunError> {
         pass.count(&work)?;
         let Some(target) = pass.target else { return Ok(()) };
         let at = target.clock().now();
-        let write = &write;
-        let writes = work.iter().map(|job| async move {
-            match &job.item {
-                Some(item) => write(target, item, at).await,
-                None => Ok((Imported::Written, 0)),
+        let (mut imports, mut rows) = (Vec::new(), Vec::new());
+        for (row, job) in work.iter().enumerate() {
+            if let Some(item) = &job.item {
+                let of_row = write(target, item, at)?;
+                rows.extend(std::iter::repeat_n(row, of_row.len()));
+                imports.extend(of_row);
             }
-        });
-        let outcomes: Vec<(Imported, u64)> = stream::iter(writes).buffered(self.at_once).try_collect().await?;
-        for (job, (outcome, written)) in work.iter_mut().zip(outcomes) {
-            pass.copied.written += written;
-            if outcome == Imported::ChangedHere {
+        }
+        let outcomes = self.import(target, &imports).await?;
+        pass.copied.written += u64::try_from(imports.len()).unwrap_or(0);
+        let changed = rows.into_iter().zip(outcomes).filter(|(_, outcome)| *outcome == Imported::ChangedHere);
+        for row in changed.map(|(row, _)| row).collect::<BTreeSet<usize>>() {
+            if let Some(job) = work.get_mut(row) {
                 let mut notes = Notes::about(&self.rules, job.judged.entity, job.judged.id);
                 notes.leave_out(Kind::ChangedHere, "");
                 job.judged.findings.extend(notes.findings);
@@ -620,6 +619,13 @@ impl Run {
         let judged: Vec<Judged> = work.into_iter().map(|job| job.judged).collect();
         self.state.note(&judged)?;
         Ok(())
+    }
+
+    /// Writes items, so many at once as may be.
+    async fn import(&self, target: &Target, imports: &[Import]) -> Result<Vec<Imported>, RunError> {
+        let writes = imports.chunks(IMPORTED_AT_ONCE).map(|some| target.write(some));
+        let outcomes: Vec<Vec<Imported>> = stream::iter(writes).buffered(self.at_once).try_collect().await?;
+        Ok(outcomes.concat())
     }
 
     /// What is not moved but follows: counters of orders, counts of payments, inboxes. Of everybody whose rows changed.
@@ -646,9 +652,13 @@ impl Run {
                         work.push((name, print, owner.clone(), rows));
                     }
                 }
-                let writes = work.iter().map(|(_, _, owner, rows)| derive_one(target, table, second, owner, rows, at));
-                let outcomes: Vec<Imported> = stream::iter(writes).buffered(self.at_once).try_collect().await?;
-                copied.written += u64::try_from(outcomes.len()).unwrap_or(0);
+                let mut imports = Vec::with_capacity(work.len());
+                for (_, _, owner, rows) in &work {
+                    imports.extend(derive_one(target, table, second, owner, rows, at)?);
+                }
+                // Counters that were changed here count what is here.
+                self.import(target, &imports).await?;
+                copied.written += u64::try_from(imports.len()).unwrap_or(0);
                 let derived: Vec<(String, [u8; 16])> = work.into_iter().map(|(name, print, ..)| (name, print)).collect();
                 self.state.note_derived(&derived)?;
                 stage.add(owners.len());
@@ -662,31 +672,26 @@ impl Run {
     }
 }
 
-async fn derive_one(
+fn derive_one(
     target: &Target,
     table: Table,
     second: bool,
     owner: &str,
     rows: &[(String, String, Vec<u8>)],
     at: Timestamp,
-) -> Result<Imported, TargetError> {
+) -> Result<Option<Import>, TargetError> {
     let Some(user) = identity::given(owner).map(UserId::from) else {
-        return Ok(Imported::Written);
+        return Ok(None);
     };
-    match table {
+    let import = match table {
         Table::Orders => {
             let (account, figures) = figures_of(user, second, rows, at);
-            target.write(|| target.orders.figures(account, &figures, at)).await
+            target.orders.figures(account, &figures, at)?
         }
-        Table::Payments => {
-            let counts = counts_of(rows);
-            target.write(|| target.payments.counts(user, counts, at)).await
-        }
-        _ => {
-            let inbox = inbox_of(user, rows);
-            target.write(|| target.notifications.inbox(&inbox, at)).await
-        }
-    }
+        Table::Payments => target.payments.counts(user, counts_of(rows), at)?,
+        _ => target.notifications.inbox(&inbox_of(user, rows), at)?,
+    };
+    Ok(Some(import))
 }
 
 /// What an account's orders amount to.
@@ -865,17 +870,17 @@ fn judge<T>(
     }
 }
 
-async fn write_user(target: &Target, moved: &MovedUser, at: Timestamp) -> Result<(Imported, u64), TargetError> {
+fn write_user(target: &Target, moved: &MovedUser, at: Timestamp) -> Result<Vec<Import>, TargetError> {
     let id = moved.user.id;
     let sealed = target.address_seal.seal(id, &moved.address).map_err(|_| TargetError::Sealing(format!("the user {id}")))?;
     let user = users::user::User {
         address: sealed,
         ..moved.user.clone()
     };
-    Ok((target.write(|| target.users.user(&user, at)).await?, 3))
+    Ok(target.users.user(&user, at)?.into())
 }
 
-async fn write_order(target: &Target, moved: &MovedOrder, at: Timestamp) -> Result<(Imported, u64), TargetError> {
+fn write_order(target: &Target, moved: &MovedOrder, at: Timestamp) -> Result<Vec<Import>, TargetError> {
     let id = moved.order.id;
     let sealed =
         target.order_seal.seal(id, &moved.particulars).map_err(|_| TargetError::Sealing(format!("the order {id}")))?;
@@ -883,33 +888,24 @@ async fn write_order(target: &Target, moved: &MovedOrder, at: Timestamp) -> Resu
         particulars: sealed,
         ..moved.order.clone()
     };
-    let (mut changed, mut written) = (false, 0_u64);
-    let mut done = |outcome: Imported| {
-        changed |= outcome == Imported::ChangedHere;
-        written += 1;
-    };
-    // The order comes last: whoever finds it finds all that belongs to it.
+    let mut imports = Vec::new();
     for reservation in &moved.reservations {
-        done(target.write(|| target.products.reservation(reservation, at)).await?);
+        imports.push(target.products.reservation(reservation, at)?);
     }
     for payment in &moved.payments {
-        done(target.write(|| target.payments.payment(payment, at)).await?);
+        imports.push(target.payments.payment(payment, at)?);
     }
     for refund in &moved.refunds {
-        done(target.write(|| target.payments.refund(refund, at)).await?);
+        imports.push(target.payments.refund(refund, at)?);
     }
     if let Some(head) = &moved.head {
-        done(target.write(|| target.payments.head(head, at)).await?);
+        imports.push(target.payments.head(head, at)?);
     }
     if matches!(order.state, OrderState::PendingPayment { .. }) {
-        done(target.write(|| target.orders.claims(&order, at)).await?);
+        imports.extend(target.orders.claims(&order)?);
     }
-    done(target.write(|| target.orders.order(&order, at)).await?);
-    let outcome = match changed {
-        true => Imported::ChangedHere,
-        false => Imported::Written,
-    };
-    Ok((outcome, written))
+    imports.push(target.orders.order(&order, at)?);
+    Ok(imports)
 }
 
 /// What is noted of an account.

@@ -14,7 +14,7 @@ use orders::delivery::Seal;
 use orders::table::ImportOrders;
 use payments::table::ImportPayments;
 use products::table::ImportProducts;
-use tables::{Imported, TableError};
+use tables::{Import, Imported, TableError};
 use tokio::time::Instant;
 use users::address::AddressSeal;
 use users::table::ImportUsers;
@@ -152,18 +152,15 @@ impl Target {
         self.cloud.clock()
     }
 
-    /// Writes, in its turn, and again while the table has no room.
+    /// Writes some items, in their turn, and again while the tables have no room.
     ///
     /// # Errors
-    /// [`TargetError::Table`] once it has had no room for a minute.
-    pub async fn write<F>(&self, write: impl Fn() -> F) -> Result<Imported, TargetError>
-    where
-        F: Future<Output = Result<Imported, TableError>>,
-    {
+    /// [`TargetError::Table`] once they have had no room for a minute.
+    pub async fn write(&self, imports: &[Import]) -> Result<Vec<Imported>, TargetError> {
         let mut pause = Duration::from_millis(100);
         loop {
-            self.throttle.turn().await;
-            match write().await {
+            self.throttle.turn(imports.len()).await;
+            match tables::import(imports).await {
                 Err(TableError::Unavailable { .. }) if pause < Duration::from_secs(30) => {
                     tokio::time::sleep(pause).await;
                     pause *= 2;
@@ -219,12 +216,12 @@ impl Throttle {
         }
     }
 
-    async fn turn(&self) {
+    async fn turn(&self, writes: usize) {
         let Some(gap) = self.gap else { return };
         let at = {
             let mut next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let at = (*next).max(Instant::now());
-            *next = at + gap;
+            *next = at + gap.saturating_mul(u32::try_from(writes).unwrap_or(u32::MAX));
             at
         };
         tokio::time::sleep_until(at).await;
@@ -241,12 +238,12 @@ mod tests {
         let throttle = Throttle::new(Some(50));
         let began = Instant::now();
         for _ in 0..101 {
-            throttle.turn().await;
+            throttle.turn(10).await;
         }
-        assert_eq!(began.elapsed(), Duration::from_secs(2));
+        assert_eq!(began.elapsed(), Duration::from_secs(20));
         let free = Throttle::new(None);
-        free.turn().await;
-        assert_eq!(began.elapsed(), Duration::from_secs(2));
+        free.turn(10).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(20));
     }
 
     #[test]

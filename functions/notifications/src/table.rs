@@ -11,7 +11,7 @@ use cloud::{Cloud, StartError};
 use futures::future::try_join_all;
 use kernel::{Clock, NotificationId, Page, PageRequest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use tables::{Imported, Key, Order, Place, Query, Scanned, Table, TableError, Transaction, Update};
+use tables::{Import, Key, Order, Place, Query, Scanned, Table, TableError, Transaction, Update};
 
 use crate::backlog::{self, Arrived, Start};
 use crate::inbox::{Filter, Inbox, Tally, Wanted};
@@ -947,19 +947,19 @@ impl ImportNotifications {
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn notification(&self, notification: &Notification, at: Timestamp) -> Result<Imported, TableError> {
+    pub fn notification(&self, notification: &Notification, at: Timestamp) -> Result<Import, TableError> {
         let row = StoredNotification::of(notification, notification.created_at)?;
         let key = notification_key(notification.user, notification.id);
-        self.notifications.import(&key, row, at).await
+        self.notifications.import(&key, row, at)
     }
 
     /// Writes the inbox of a user.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn inbox(&self, inbox: &Inbox, at: Timestamp) -> Result<Imported, TableError> {
+    pub fn inbox(&self, inbox: &Inbox, at: Timestamp) -> Result<Import, TableError> {
         let row = InboxRow::from(inbox);
-        self.inboxes.import(&entry_key(inbox.user, INBOX), row, at).await
+        self.inboxes.import(&entry_key(inbox.user, INBOX), row, at)
     }
 
     /// A page of all notifications; see [`Table::scan`].

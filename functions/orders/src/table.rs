@@ -3,9 +3,9 @@
 use cloud::{Cloud, StartError};
 use contracts::orders::CancelledBy;
 use contracts::payments::PaymentMethod;
-use kernel::{BuyerId, Money, OrderId, SellerId, Timestamp, UserId};
+use kernel::{BuyerId, Money, OrderId, ProductId, SellerId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use tables::{Imported, Key, Place, Query, Scanned, Table, TableError, WhenConditionFails, due_shard, due_shards};
+use tables::{Import, Key, Place, Query, Scanned, Table, TableError, WhenConditionFails, due_shard, due_shards};
 
 use crate::delivery::SealedParticulars;
 use crate::error::OrderError;
@@ -653,37 +653,37 @@ impl ImportOrders {
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn order(&self, order: &Order, at: Timestamp) -> Result<Imported, TableError> {
-        self.orders.import(&key(order.id), OrderRecord::from(order), at).await
+    pub fn order(&self, order: &Order, at: Timestamp) -> Result<Import, TableError> {
+        self.orders.import(&key(order.id), OrderRecord::from(order), at)
     }
 
     /// Writes what an account's orders amount to: the stream passes over imported orders.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn figures(&self, account: Account, figures: &Figures, at: Timestamp) -> Result<Imported, TableError> {
+    pub fn figures(&self, account: Account, figures: &Figures, at: Timestamp) -> Result<Import, TableError> {
         let record = FiguresRecord {
             user_uuid: account.user,
             role: account.role,
             figures: figures.clone(),
             version: 1,
         };
-        self.figures.import(&account_key(account), record, at).await
+        self.figures.import(&account_key(account), record, at)
     }
 
     /// Claims the products of an order that waits for its payment.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn claims(&self, order: &Order, at: Timestamp) -> Result<Imported, TableError> {
-        let mut outcome = Imported::Written;
-        for line in &order.lines {
-            let (key, row) = crate::claim::imported(order, line.product_uuid);
-            if self.claims.import(&key, row, at).await? == Imported::ChangedHere {
-                outcome = Imported::ChangedHere;
-            }
-        }
-        Ok(outcome)
+    pub fn claims(&self, order: &Order) -> Result<Vec<Import>, TableError> {
+        let mut products: Vec<ProductId> = order.lines.iter().map(|line| line.product_uuid).collect();
+        products.sort_unstable();
+        products.dedup();
+        let claims = products.into_iter().map(|product| {
+            let (key, row) = crate::claim::imported(order, product);
+            self.claims.import(&key, row, order.placed_at)
+        });
+        claims.collect()
     }
 
     /// A page of all orders; see [`Table::scan`].

@@ -6,7 +6,7 @@ use kernel::{Money, OrderId, Page, PageRequest, PaymentId, RefundId, Timestamp, 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tables::{
-    Imported, Key, Order, Place, Query, Scanned, Table, TableError, Transaction, Update, due_shard, due_shards,
+    Import, Key, Order, Place, Query, Scanned, Table, TableError, Transaction, Update, due_shard, due_shards,
 };
 
 use crate::error::PaymentError;
@@ -938,36 +938,36 @@ impl ImportPayments {
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn payment(&self, payment: &Payment, at: Timestamp) -> Result<Imported, TableError> {
+    pub fn payment(&self, payment: &Payment, at: Timestamp) -> Result<Import, TableError> {
         let record = PaymentRecord::from(payment);
-        self.payments.import(&payment_key(payment.id), record, at).await
+        self.payments.import(&payment_key(payment.id), record, at)
     }
 
     /// Writes a refund.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn refund(&self, refund: &Refund, at: Timestamp) -> Result<Imported, TableError> {
+    pub fn refund(&self, refund: &Refund, at: Timestamp) -> Result<Import, TableError> {
         self.refunds
             .import(&refund_key(refund.id), RefundRecord::from(refund), at)
-            .await
+            
     }
 
     /// Writes what is known about all attempts to pay an order.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn head(&self, head: &Head, at: Timestamp) -> Result<Imported, TableError> {
+    pub fn head(&self, head: &Head, at: Timestamp) -> Result<Import, TableError> {
         self.heads
             .import(&head_key(head.order), HeadRecord::from(head), at)
-            .await
+            
     }
 
     /// Writes how many payments a user has.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn counts(&self, user: UserId, counts: Counts, at: Timestamp) -> Result<Imported, TableError> {
+    pub fn counts(&self, user: UserId, counts: Counts, at: Timestamp) -> Result<Import, TableError> {
         let key = Key::of("user_uuid", user);
         self.counts
             .import(
@@ -978,7 +978,7 @@ impl ImportPayments {
                 },
                 at,
             )
-            .await
+            
     }
 
     /// A page of all payments; see [`Table::scan`].

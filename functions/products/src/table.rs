@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use kernel::{Money, OrderId, ProductId, Quantity, SellerId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use tables::{
-    Imported, Key, Order, Place, Query, Scanned, Table, TableError, Transaction, Update, WhenConditionFails, due_shard,
+    Import, Key, Order, Place, Query, Scanned, Table, TableError, Transaction, Update, WhenConditionFails, due_shard,
     due_shards,
 };
 use uuid::Uuid;
@@ -1010,40 +1010,40 @@ impl ImportProducts {
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn product(&self, product: &Product, at: Timestamp) -> Result<Imported, TableError> {
+    pub fn product(&self, product: &Product, at: Timestamp) -> Result<Import, TableError> {
         self.products
             .import(&product_key(product.id), ProductRow::from(product), at)
-            .await
+            
     }
 
     /// Writes what an order holds.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn reservation(&self, reservation: &Reservation, at: Timestamp) -> Result<Imported, TableError> {
+    pub fn reservation(&self, reservation: &Reservation, at: Timestamp) -> Result<Import, TableError> {
         let key = reservation_key(reservation.claim.order, reservation.claim.product);
         self.reservations
             .import(&key, ReservationRow::from(reservation), at)
-            .await
+            
     }
 
     /// Writes that a user keeps an eye on a product since `since`.
     ///
     /// # Errors
     /// Those of the table.
-    pub async fn collection(
+    pub fn collection(
         &self,
         user: UserId,
         product: ProductId,
         since: Timestamp,
         at: Timestamp,
-    ) -> Result<Imported, TableError> {
+    ) -> Result<Import, TableError> {
         let row = CollectionRow {
             user_uuid: user,
             product_uuid: product,
             created_at: since,
         };
-        self.collections.import(&collection_key(user, product), row, at).await
+        self.collections.import(&collection_key(user, product), row, at)
     }
 
     /// A page of all products; see [`Table::scan`].

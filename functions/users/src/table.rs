@@ -13,7 +13,7 @@ use kernel::{Timestamp, UserId};
 use keys::user_token::LIFETIME;
 use keys::{Privilege, Revocation};
 use serde::{Deserialize, Serialize};
-use tables::{Imported, Key, Place, Query, Scanned, Table, TableError, Transaction, Update, WhenConditionFails};
+use tables::{Import, Key, Place, Query, Scanned, Table, TableError, Transaction, Update, WhenConditionFails};
 
 use crate::UserError;
 use crate::address::SealedAddress;
@@ -489,21 +489,21 @@ impl ImportUsers {
         })
     }
 
-    /// Writes an account and the two names that lead to it.
+    /// An account and the two names that lead to it.
     ///
     /// # Errors
     /// Those of the tables.
-    pub async fn user(&self, user: &User, at: Timestamp) -> Result<Imported, TableError> {
-        for login in [email_login(&user.email), username_login(&user.username)] {
-            let row = LoginRow {
-                login: login.clone(),
-                user_uuid: user.id,
-            };
-            if self.logins.import(&login_key(&login), row, at).await? == Imported::ChangedHere {
-                return Ok(Imported::ChangedHere);
-            }
-        }
-        self.users.import(&user_key(user.id), UserRow::from(user), at).await
+    pub fn user(&self, user: &User, at: Timestamp) -> Result<[Import; 3], TableError> {
+        let login = |login: String| {
+            let key = login_key(&login);
+            let user_uuid = user.id;
+            self.logins.import(&key, LoginRow { login, user_uuid }, at)
+        };
+        Ok([
+            login(email_login(&user.email))?,
+            login(username_login(&user.username))?,
+            self.users.import(&user_key(user.id), UserRow::from(user), at)?,
+        ])
     }
 
     /// A page of all accounts; see [`Table::scan`].

@@ -11,7 +11,7 @@ mod transaction;
 
 pub use access::{Key, Table, Update};
 pub use error::{TableError, WhenConditionFails};
-pub use history::{IMPORTED_AT, Imported, Place, Scanned};
+pub use history::{IMPORTED_AT, IMPORTED_AT_ONCE, Import, Imported, Place, Scanned, import};
 pub use pages::{Order, Query};
 pub use transaction::Transaction;
 
