@@ -260,7 +260,12 @@ fn rate(expression: &str) -> Option<Duration> {
 
 /// What a role states itself. Whom it trusts, and AWS's own policies, mean something on AWS only.
 pub(super) fn role_statements(mut given: Properties) -> Result<Vec<Statement>, TemplateError> {
-    given.skip(&["AssumeRolePolicyDocument", "Description", "ManagedPolicyArns", "MaxSessionDuration"]);
+    given.skip(&[
+        "AssumeRolePolicyDocument",
+        "Description",
+        "ManagedPolicyArns",
+        "MaxSessionDuration",
+    ]);
     let mut statements = Vec::new();
     for policy in given.list("Policies")? {
         let mut policy = Properties::new(&format!("{}.Policies", given.place()), policy)?;

@@ -116,15 +116,22 @@ mod tests {
     use super::*;
 
     const LONG: &str = "TEST-ONLY-secret-key-for-vectors-0123456789";
-    const ZHANG_SAN: &str = "gAAAAABlU_EAAAECAwQFBgcICQoLDA0OD9ysz64fu0pMNVaiBipK4J_34_MTvO4pOHn82d6ZFjNKTdxrRp291UlkJ4Dlb_bWjQ==";
-    const PHONE: &str = "gAAAAABlU_EAAAECAwQFBgcICQoLDA0ODwz8WWEhQnP1zksBt7HPKpNenZg5Le9ensrdchhrbeOn6tUlIAKXDzGAGf-LAuOLNQ==";
+    const ZHANG_SAN: &str =
+        "gAAAAABlU_EAAAECAwQFBgcICQoLDA0OD9ysz64fu0pMNVaiBipK4J_34_MTvO4pOHn82d6ZFjNKTdxrRp291UlkJ4Dlb_bWjQ==";
+    const PHONE: &str =
+        "gAAAAABlU_EAAAECAwQFBgcICQoLDA0ODwz8WWEhQnP1zksBt7HPKpNenZg5Le9ensrdchhrbeOn6tUlIAKXDzGAGf-LAuOLNQ==";
 
     /// Made by Python's `cryptography` with fixed times and IVs.
     #[test]
     fn tokens_of_the_older_system_open_with_its_key() {
         for (secret_key, key, token, plain) in [
             (LONG, "VEVTVC1PTkxZLXNlY3JldC1rZXktZm9yLXZlY3RvcnM=", ZHANG_SAN, "张三"),
-            ("short-key", "c2hvcnQta2V5PT09PT09PT09PT09PT09PT09PT09PT0=", PHONE, "13800138000"),
+            (
+                "short-key",
+                "c2hvcnQta2V5PT09PT09PT09PT09PT09PT09PT09PT0=",
+                PHONE,
+                "13800138000",
+            ),
         ] {
             let made = SecretKey::of(secret_key).unwrap();
             assert_eq!(BASE64.encode(made.0), key);
@@ -132,7 +139,10 @@ mod tests {
             assert_eq!(made.read(token.trim_end_matches('=')), Field::Plain(plain.into()));
             assert_eq!(format!("{made:?}"), "SecretKey(..)");
         }
-        assert_eq!(SecretKey::of(&format!("{LONG}\n")).unwrap().read(ZHANG_SAN), Field::Plain("张三".into()));
+        assert_eq!(
+            SecretKey::of(&format!("{LONG}\n")).unwrap().read(ZHANG_SAN),
+            Field::Plain("张三".into())
+        );
         assert_eq!(SecretKey::of("\n").err(), Some(NoKey));
     }
 

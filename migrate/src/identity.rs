@@ -94,7 +94,10 @@ mod tests {
         assert_eq!(shown(Entity::Order, 123), Entity::Order.uuid(123).to_string());
         assert_eq!(
             [shown(Entity::User, 1), shown(Entity::Order, 1)],
-            ["62f8a6cd-66e3-59dd-8898-3543c5f96421", "565ab5c0-59e1-5e2a-8123-78d465a3f011"]
+            [
+                "62f8a6cd-66e3-59dd-8898-3543c5f96421",
+                "565ab5c0-59e1-5e2a-8123-78d465a3f011"
+            ]
         );
     }
 

@@ -154,7 +154,11 @@ async fn work(command: Command) -> Result<ExitCode, Failed> {
             let copied = run.copy(&target).await?;
             show_copied(&mut out, &copied)?;
             if copied.undecided > 0 {
-                writeln!(out, "{} rows wait for a decision; see the quarantine file", copied.undecided)?;
+                writeln!(
+                    out,
+                    "{} rows wait for a decision; see the quarantine file",
+                    copied.undecided
+                )?;
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -207,7 +211,13 @@ async fn open(wanted: &Wanted, at_once: usize) -> Result<Run, Failed> {
 }
 
 async fn there(there: &There) -> Result<Target, Failed> {
-    Ok(Target::open(there.place, &there.endpoint, there.settings.as_deref(), there.writes_per_second).await?)
+    Ok(Target::open(
+        there.place,
+        &there.endpoint,
+        there.settings.as_deref(),
+        there.writes_per_second,
+    )
+    .await?)
 }
 
 fn read(file: &PathBuf) -> Result<String, Failed> {
@@ -225,19 +235,35 @@ fn rules(out: &mut impl Write) -> io::Result<()> {
 }
 
 fn show_plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
-    writeln!(out, "{:16} {:>10} {:>10} {:>10} {:>10}  becomes", "table", "rows", "taken", "held back", "left out")?;
+    writeln!(
+        out,
+        "{:16} {:>10} {:>10} {:>10} {:>10}  becomes",
+        "table", "rows", "taken", "held back", "left out"
+    )?;
     for table in &plan.tables {
         let (rows, taken, held, left) = (table.rows, table.taken, table.held_back, table.left_out);
-        writeln!(out, "{:16} {rows:>10} {taken:>10} {held:>10} {left:>10}  {}", table.table, table.becomes)?;
+        writeln!(
+            out,
+            "{:16} {rows:>10} {taken:>10} {held:>10} {left:>10}  {}",
+            table.table, table.becomes
+        )?;
     }
     writeln!(out, "\n{:10} {:>8}  {:24} rows", "table", "status", "becomes")?;
     for (table, from, to, rows) in &plan.statuses {
         writeln!(out, "{table:10} {from:>8}  {to:24} {rows}")?;
     }
-    writeln!(out, "\n{:24} {:16} {:10} {:>8}  such as", "dirty", "table", "rule", "rows")?;
+    writeln!(
+        out,
+        "\n{:24} {:16} {:10} {:>8}  such as",
+        "dirty", "table", "rule", "rows"
+    )?;
     for tally in &plan.tallies {
         let such = tally.examples.join(", ");
-        writeln!(out, "{:24} {:16} {:10} {:>8}  {such}", tally.kind, tally.table, tally.rule, tally.rows)?;
+        writeln!(
+            out,
+            "{:24} {:16} {:10} {:>8}  {such}",
+            tally.kind, tally.table, tally.rule, tally.rows
+        )?;
     }
     Ok(())
 }
@@ -266,6 +292,10 @@ fn show_verdict(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
     for difference in &verdict.differences {
         writeln!(out, "           {difference}")?;
     }
-    let word = if verdict.is_good() { "everything is there, or explained" } else { "NOT the same: see above" };
+    let word = if verdict.is_good() {
+        "everything is there, or explained"
+    } else {
+        "NOT the same: see above"
+    };
     writeln!(out, "verdict: {word}")
 }

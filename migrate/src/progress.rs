@@ -54,7 +54,9 @@ impl Progress {
 
     fn line(&self) -> String {
         let (done, of) = (self.bar.position(), self.bar.length().unwrap_or(0));
-        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        let millis = u64::try_from(self.began.elapsed().as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
         let rate = done.saturating_mul(1000) / millis;
         let left = match rate {
             0 => "?".to_owned(),

@@ -117,7 +117,10 @@ pub fn write(folder: &Path) -> Result<PathBuf, ReportError> {
 fn page(state: &State) -> Result<Page, StateError> {
     let identity = state.meta("identity")?.unwrap_or_default();
     let plan: Option<Plan> = state.meta("plan")?.and_then(|json| serde_json::from_str(&json).ok());
-    let copies: Vec<Copied> = state.meta("copies")?.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    let copies: Vec<Copied> = state
+        .meta("copies")?
+        .and_then(|json| serde_json::from_str(&json).ok())
+        .unwrap_or_default();
     let verdict: Option<Verdict> = state.meta("verdict")?.and_then(|json| serde_json::from_str(&json).ok());
     let tallies = state.tallies()?;
     let most = tallies.iter().map(|tally| tally.rows).max().unwrap_or(0);
@@ -188,7 +191,12 @@ fn copy_view(copied: &Copied) -> CopyView {
 }
 
 fn verdict_view(verdict: Verdict) -> VerdictView {
-    let most = verdict.months.iter().map(|(_, there, _, here, _)| *there.max(here)).max().unwrap_or(0);
+    let most = verdict
+        .months
+        .iter()
+        .map(|(_, there, _, here, _)| *there.max(here))
+        .max()
+        .unwrap_or(0);
     let months: Vec<Month> = verdict
         .months
         .iter()
@@ -223,11 +231,21 @@ fn share(part: u64, most: u64) -> u64 {
 }
 
 fn yuan(fen: i64) -> String {
-    format!("{}{}.{:02}", if fen < 0 { "-" } else { "" }, fen.abs() / 100, fen.abs() % 100)
+    format!(
+        "{}{}.{:02}",
+        if fen < 0 { "-" } else { "" },
+        fen.abs() / 100,
+        fen.abs() % 100
+    )
 }
 
 fn moment(millis: i64) -> String {
-    Timestamp::from_millis(millis).to_string().chars().take(19).collect::<String>().replace('T', " ")
+    Timestamp::from_millis(millis)
+        .to_string()
+        .chars()
+        .take(19)
+        .collect::<String>()
+        .replace('T', " ")
 }
 
 #[cfg(test)]
@@ -256,7 +274,9 @@ mod tests {
             differences: vec![],
             months: vec![("2026-01".into(), 5, 1990, 4, 990)],
         };
-        state.set_meta("verdict", &serde_json::to_string(&verdict).unwrap()).unwrap();
+        state
+            .set_meta("verdict", &serde_json::to_string(&verdict).unwrap())
+            .unwrap();
         drop(state);
         let page = std::fs::read_to_string(write(folder.path()).unwrap()).unwrap();
         assert!(page.contains("monolith db:3306/cfmp") && !page.contains("[01]"));

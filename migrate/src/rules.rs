@@ -204,7 +204,10 @@ impl Rules {
     /// All of them in a few words: a row that was judged by others is judged anew.
     #[must_use]
     pub fn words(&self) -> String {
-        Kind::ALL.iter().map(|kind| format!("{kind}={};", self.of(*kind).word())).collect()
+        Kind::ALL
+            .iter()
+            .map(|kind| format!("{kind}={};", self.of(*kind).word()))
+            .collect()
     }
 }
 
@@ -273,7 +276,12 @@ impl<'a> Notes<'a> {
             Some(known) => {
                 known.detail = format!("{}; {detail}", known.detail);
                 if let Some(lost) = lost {
-                    known.lost = Some(known.lost.take().map_or_else(|| lost.clone(), |all| format!("{all}\n{lost}")));
+                    known.lost = Some(
+                        known
+                            .lost
+                            .take()
+                            .map_or_else(|| lost.clone(), |all| format!("{all}\n{lost}")),
+                    );
                 }
             }
             None => self.findings.push(Finding {
@@ -306,7 +314,11 @@ mod tests {
             assert!(kind.rule() != Rule::Repair || kind.repair().is_some(), "{kind}");
             for rule in [Rule::Repair, Rule::Quarantine, Rule::Ask] {
                 let switch = format!("{kind}={}", rule.word()).parse::<Switch>();
-                assert_eq!(switch.is_ok(), rule != Rule::Repair || kind.repair().is_some(), "{kind}");
+                assert_eq!(
+                    switch.is_ok(),
+                    rule != Rule::Repair || kind.repair().is_some(),
+                    "{kind}"
+                );
                 if let Ok(switch) = switch {
                     assert_eq!(Rules::with(&[switch]).of(*kind), rule);
                 }

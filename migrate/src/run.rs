@@ -188,7 +188,9 @@ impl Run {
     /// # Errors
     /// [`RunError::WrongKey`], [`RunError::Source`].
     pub async fn check_key(&mut self) -> Result<(), RunError> {
-        let tokens = self.source.tokens().await?;
+        let fields = self.source.tokens().await?;
+        // Beside a token there may be plain text, which any key would read.
+        let tokens: Vec<&String> = fields.iter().filter(|field| SecretKey::is_token(field)).collect();
         let opened = tokens.iter().filter(|token| self.key.read(token) != Field::Sealed);
         match (tokens.len(), opened.count()) {
             (0, _) | (_, 1..) => Ok(()),
@@ -226,7 +228,8 @@ impl Run {
                 .map(|((entity, from, to), rows)| (entity.table().to_owned(), from, to, rows))
                 .collect(),
         };
-        self.state.set_meta("plan", &serde_json::to_string(&plan).unwrap_or_default())?;
+        self.state
+            .set_meta("plan", &serde_json::to_string(&plan).unwrap_or_default())?;
         Ok(plan)
     }
 
@@ -237,7 +240,10 @@ impl Run {
     pub async fn copy(&mut self, target: &Target) -> Result<Copied, RunError> {
         let began = std::time::Instant::now();
         self.check_key().await?;
-        let known: Option<Plan> = self.state.meta("plan")?.and_then(|json| serde_json::from_str(&json).ok());
+        let known: Option<Plan> = self
+            .state
+            .meta("plan")?
+            .and_then(|json| serde_json::from_str(&json).ok());
         let plan = match known.filter(|plan| plan.rules == self.rules.words()) {
             Some(plan) => plan,
             None => self.plan().await?,
@@ -246,7 +252,12 @@ impl Run {
             .tallies
             .iter()
             .filter(|tally| tally.rule == Rule::Ask.word())
-            .map(|tally| format!("{} rows of {} are {}: --rule {}=repair or =quarantine", tally.rows, tally.table, tally.kind, tally.kind))
+            .map(|tally| {
+                format!(
+                    "{} rows of {} are {}: --rule {}=repair or =quarantine",
+                    tally.rows, tally.table, tally.kind, tally.kind
+                )
+            })
             .collect();
         if !undecided.is_empty() {
             return Err(RunError::Undecided(undecided));
@@ -261,12 +272,21 @@ impl Run {
         copied.ahead = self.ahead;
         copied.seconds = began.elapsed().as_secs();
         copied.memory_kib = peak_memory_kib();
-        copied.undecided =
-            self.state.tallies()?.iter().filter(|tally| tally.rule == Rule::Ask.word()).map(|tally| tally.rows).sum();
-        let mut runs: Vec<Copied> =
-            self.state.meta("copies")?.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+        copied.undecided = self
+            .state
+            .tallies()?
+            .iter()
+            .filter(|tally| tally.rule == Rule::Ask.word())
+            .map(|tally| tally.rows)
+            .sum();
+        let mut runs: Vec<Copied> = self
+            .state
+            .meta("copies")?
+            .and_then(|json| serde_json::from_str(&json).ok())
+            .unwrap_or_default();
         runs.push(copied.clone());
-        self.state.set_meta("copies", &serde_json::to_string(&runs).unwrap_or_default())?;
+        self.state
+            .set_meta("copies", &serde_json::to_string(&runs).unwrap_or_default())?;
         Ok(copied)
     }
 
@@ -355,7 +375,8 @@ impl Run {
 
     /// The fingerprint of a row, and of the rules by which it is judged.
     fn print(&self, row: &impl std::fmt::Debug) -> [u8; 16] {
-        self.key.fingerprint(format!("1|{}|{}|{row:?}", self.rules.words(), self.media).as_bytes())
+        self.key
+            .fingerprint(format!("1|{}|{}|{row:?}", self.rules.words(), self.media).as_bytes())
     }
 
     /// Whether a row has to be judged: always for a plan; for a copy if it is new or has changed.
@@ -374,7 +395,12 @@ impl Run {
     }
 
     async fn users(&mut self, pass: &mut Pass<'_>) -> Result<(), RunError> {
-        let mut stage = Stage::begin(pass, Entity::User, "accounts, log-ins", self.source.count("user").await?);
+        let mut stage = Stage::begin(
+            pass,
+            Entity::User,
+            "accounts, log-ins",
+            self.source.count("user").await?,
+        );
         let mut after = 0;
         loop {
             let rows = self.source.users(after, BATCH).await?;
@@ -396,8 +422,14 @@ impl Run {
                 if let Some(error) = names.failed {
                     return Err(error.into());
                 }
-                pass.status(Entity::User, row.status, converted.item.as_ref().map(|moved| format!("{:?}", moved.user.status)));
-                work.push(judge(Entity::User, row.id, print, converted, |moved| vec![written_user(&self.key, moved)]));
+                pass.status(
+                    Entity::User,
+                    row.status,
+                    converted.item.as_ref().map(|moved| format!("{:?}", moved.user.status)),
+                );
+                work.push(judge(Entity::User, row.id, print, converted, |moved| {
+                    vec![written_user(&self.key, moved)]
+                }));
             }
             self.store(pass, work, write_user).await?;
             stage.add(rows.len());
@@ -420,7 +452,11 @@ impl Run {
                     continue;
                 }
                 let converted = convert::product(row, &self.context());
-                pass.status(Entity::Product, row.status, converted.item.as_ref().map(|product| format!("{:?}", product.status())));
+                pass.status(
+                    Entity::Product,
+                    row.status,
+                    converted.item.as_ref().map(|product| format!("{:?}", product.status())),
+                );
                 work.push(judge(Entity::Product, row.id, print, converted, |product| {
                     vec![written_product(&self.key, product)]
                 }));
@@ -451,21 +487,31 @@ impl Run {
                 let print = self.print(row);
                 if self.is_new(pass, Entity::Collection, row.id, &print)? {
                     let converted = convert::collection(row, &self.context());
-                    work.push(judge(Entity::Collection, row.id, print, converted, |(user, product, since)| {
-                        vec![Written {
-                            table: Table::Collections,
-                            key: format!("{user}/{product}"),
-                            owners: (user.to_string(), String::new()),
-                            record: String::new(),
-                            print: self.key.fingerprint(format!("{user}{product}{since}").as_bytes()),
-                        }]
-                    }));
+                    work.push(judge(
+                        Entity::Collection,
+                        row.id,
+                        print,
+                        converted,
+                        |(user, product, since)| {
+                            vec![Written {
+                                table: Table::Collections,
+                                key: format!("{user}/{product}"),
+                                owners: (user.to_string(), String::new()),
+                                record: String::new(),
+                                print: self.key.fingerprint(format!("{user}{product}{since}").as_bytes()),
+                            }]
+                        },
+                    ));
                 }
             }
-            self.store(pass, work, |target: &Target, item: &(UserId, kernel::ProductId, Timestamp), at| {
-                let (user, product, since) = *item;
-                Ok(vec![target.products.collection(user, product, since, at)?])
-            })
+            self.store(
+                pass,
+                work,
+                |target: &Target, item: &(UserId, kernel::ProductId, Timestamp), at| {
+                    let (user, product, since) = *item;
+                    Ok(vec![target.products.collection(user, product, since, at)?])
+                },
+            )
             .await?;
             stage.add(rows.len());
         }
@@ -496,7 +542,9 @@ impl Run {
                 };
                 pass.status(Entity::Order, row.status, became);
                 let moves = moves(system, row, converted.item.as_ref());
-                let mut job = judge(Entity::Order, row.id, print, converted, |moved| written_order(&self.key, moved));
+                let mut job = judge(Entity::Order, row.id, print, converted, |moved| {
+                    written_order(&self.key, moved)
+                });
                 job.judged.moves = moves;
                 work.push(job);
             }
@@ -512,7 +560,12 @@ impl Run {
         if is_message && !(self.source.has("messages") && self.source.has("user_messages")) {
             return Ok(());
         }
-        let mut stage = Stage::begin(pass, entity, "notifications, inboxes", self.source.count(entity.table()).await?);
+        let mut stage = Stage::begin(
+            pass,
+            entity,
+            "notifications, inboxes",
+            self.source.count(entity.table()).await?,
+        );
         let mut after = 0;
         loop {
             let rows = match is_message {
@@ -557,7 +610,10 @@ impl Run {
                 written: Vec::new(),
                 findings: notes.findings,
                 held_back: false,
-                moves: share.map(|share| (Entity::Payment, id, Some(share), None)).into_iter().collect(),
+                moves: share
+                    .map(|share| (Entity::Payment, id, Some(share), None))
+                    .into_iter()
+                    .collect(),
             });
         }
         for (entity, id, name) in strangers {
@@ -608,7 +664,10 @@ impl Run {
         }
         let outcomes = self.import(target, &imports).await?;
         pass.copied.written += u64::try_from(imports.len()).unwrap_or(0);
-        let changed = rows.into_iter().zip(outcomes).filter(|(_, outcome)| *outcome == Imported::ChangedHere);
+        let changed = rows
+            .into_iter()
+            .zip(outcomes)
+            .filter(|(_, outcome)| *outcome == Imported::ChangedHere);
         for row in changed.map(|(row, _)| row).collect::<BTreeSet<usize>>() {
             if let Some(job) = work.get_mut(row) {
                 let mut notes = Notes::about(&self.rules, job.judged.entity, job.judged.id);
@@ -659,7 +718,8 @@ impl Run {
                 // Counters that were changed here count what is here.
                 self.import(target, &imports).await?;
                 copied.written += u64::try_from(imports.len()).unwrap_or(0);
-                let derived: Vec<(String, [u8; 16])> = work.into_iter().map(|(name, print, ..)| (name, print)).collect();
+                let derived: Vec<(String, [u8; 16])> =
+                    work.into_iter().map(|(name, print, ..)| (name, print)).collect();
                 self.state.note_derived(&derived)?;
                 stage.add(owners.len());
                 all += owners.len();
@@ -696,11 +756,18 @@ fn derive_one(
 
 /// What an account's orders amount to.
 #[must_use]
-pub fn figures_of(user: UserId, as_seller: bool, rows: &[(String, String, Vec<u8>)], at: Timestamp) -> (Account, Figures) {
+pub fn figures_of(
+    user: UserId,
+    as_seller: bool,
+    rows: &[(String, String, Vec<u8>)],
+    at: Timestamp,
+) -> (Account, Figures) {
     let role = if as_seller { Party::Seller } else { Party::Buyer };
     let mut figures = Figures::default();
     for (_, record, _) in rows {
-        let read = serde_json::from_str::<OrderRecord>(record).ok().and_then(|record| Order::try_from(record).ok());
+        let read = serde_json::from_str::<OrderRecord>(record)
+            .ok()
+            .and_then(|record| Order::try_from(record).ok());
         if let Some(order) = read {
             figures.import(&order, at);
         }
@@ -713,7 +780,9 @@ pub fn figures_of(user: UserId, as_seller: bool, rows: &[(String, String, Vec<u8
 pub fn counts_of(rows: &[(String, String, Vec<u8>)]) -> Counts {
     let mut counts = Counts::default();
     for (_, record, _) in rows {
-        let read = serde_json::from_str::<PaymentRecord>(record).ok().and_then(|record| Payment::try_from(record).ok());
+        let read = serde_json::from_str::<PaymentRecord>(record)
+            .ok()
+            .and_then(|record| Payment::try_from(record).ok());
         if let Some(payment) = read {
             counts.import(payment.status().shown());
         }
@@ -783,8 +852,10 @@ impl<'a> Pass<'a> {
 
     fn found<'f>(&mut self, findings: impl Iterator<Item = &'f Finding>) -> Result<(), RunError> {
         for finding in findings {
-            let (rows, examples) =
-                self.tallies.entry((finding.entity, finding.kind, finding.rule)).or_insert_with(|| (0, Vec::new()));
+            let (rows, examples) = self
+                .tallies
+                .entry((finding.entity, finding.kind, finding.rule))
+                .or_insert_with(|| (0, Vec::new()));
             *rows += 1;
             if examples.len() < 5 {
                 examples.push(finding.id.clone());
@@ -844,7 +915,11 @@ impl Stage {
     fn end(self, pass: &mut Pass<'_>) {
         self.progress.end();
         pass.copied.read += self.rows;
-        pass.copied.stages.push((self.entity.table().to_owned(), self.rows, self.began.elapsed().as_secs()));
+        pass.copied.stages.push((
+            self.entity.table().to_owned(),
+            self.rows,
+            self.began.elapsed().as_secs(),
+        ));
     }
 }
 
@@ -872,7 +947,10 @@ fn judge<T>(
 
 fn write_user(target: &Target, moved: &MovedUser, at: Timestamp) -> Result<Vec<Import>, TargetError> {
     let id = moved.user.id;
-    let sealed = target.address_seal.seal(id, &moved.address).map_err(|_| TargetError::Sealing(format!("the user {id}")))?;
+    let sealed = target
+        .address_seal
+        .seal(id, &moved.address)
+        .map_err(|_| TargetError::Sealing(format!("the user {id}")))?;
     let user = users::user::User {
         address: sealed,
         ..moved.user.clone()
@@ -882,8 +960,10 @@ fn write_user(target: &Target, moved: &MovedUser, at: Timestamp) -> Result<Vec<I
 
 fn write_order(target: &Target, moved: &MovedOrder, at: Timestamp) -> Result<Vec<Import>, TargetError> {
     let id = moved.order.id;
-    let sealed =
-        target.order_seal.seal(id, &moved.particulars).map_err(|_| TargetError::Sealing(format!("the order {id}")))?;
+    let sealed = target
+        .order_seal
+        .seal(id, &moved.particulars)
+        .map_err(|_| TargetError::Sealing(format!("the order {id}")))?;
     let order = Order {
         particulars: sealed,
         ..moved.order.clone()
@@ -978,7 +1058,12 @@ pub fn written_order(key: &SecretKey, moved: &MovedOrder) -> Vec<Written> {
     let mut written = vec![written_of_order(key, &moved.order, &moved.particulars)];
     written.extend(moved.payments.iter().map(|payment| written_payment(key, payment)));
     written.extend(moved.refunds.iter().map(|refund| written_refund(key, refund)));
-    written.extend(moved.reservations.iter().map(|reservation| written_reservation(key, reservation)));
+    written.extend(
+        moved
+            .reservations
+            .iter()
+            .map(|reservation| written_reservation(key, reservation)),
+    );
     written
 }
 
@@ -1107,14 +1192,29 @@ fn moves(
             moves.push((entity, id, before, after));
         }
     };
-    differs(Entity::Order, row.id, Some(before), moved.map(|moved| order_share(&moved.order)));
+    differs(
+        Entity::Order,
+        row.id,
+        Some(before),
+        moved.map(|moved| order_share(&moved.order)),
+    );
     for old in &row.payments {
         let new = moved.and_then(|moved| moved.payments.iter().find(|payment| payment.id.uuid() == old.uuid));
-        differs(Entity::Payment, old.id, Some(payment_share(system, old)), new.map(moved_payment_share));
+        differs(
+            Entity::Payment,
+            old.id,
+            Some(payment_share(system, old)),
+            new.map(moved_payment_share),
+        );
     }
     let made_up = moved.into_iter().flat_map(|moved| &moved.payments);
     for payment in made_up.filter(|payment| row.payments.iter().all(|old| old.uuid != payment.id.uuid())) {
-        differs(Entity::Payment, MADE_UP | row.id, None, Some(moved_payment_share(payment)));
+        differs(
+            Entity::Payment,
+            MADE_UP | row.id,
+            None,
+            Some(moved_payment_share(payment)),
+        );
     }
     moves
 }
@@ -1124,11 +1224,17 @@ fn moves(
 pub fn peak_memory_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+        .unwrap_or(0)
 }
 
 /// A new file that only its owner reads.
 fn private(path: &std::path::Path) -> io::Result<std::fs::File> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(path)
+    std::fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
 }

@@ -107,47 +107,127 @@ const UUID: &[&str] = &["char", "varchar", "uuid"];
 type Columns = &'static [(&'static str, &'static [&'static str])];
 
 const ORDER: Columns = &[
-    ("order_id", WHOLE), ("total_amount", MONEY), ("status", WHOLE), ("created_at", DATE), ("updated_at", DATE),
-    ("payment_method", WHOLE), ("payment_time", DATE), ("remark", TEXT), ("cancel_reason", TEXT),
-    ("shipping_name", TEXT), ("shipping_phone", TEXT), ("shipping_address", TEXT), ("shipping_postal_code", TEXT),
+    ("order_id", WHOLE),
+    ("total_amount", MONEY),
+    ("status", WHOLE),
+    ("created_at", DATE),
+    ("updated_at", DATE),
+    ("payment_method", WHOLE),
+    ("payment_time", DATE),
+    ("remark", TEXT),
+    ("cancel_reason", TEXT),
+    ("shipping_name", TEXT),
+    ("shipping_phone", TEXT),
+    ("shipping_address", TEXT),
+    ("shipping_postal_code", TEXT),
 ];
 const PAYMENT: Columns = &[
-    ("payment_id", WHOLE), ("amount", MONEY), ("payment_method", WHOLE), ("status", WHOLE), ("created_at", DATE),
-    ("paid_at", DATE), ("expires_at", DATE), ("transaction_id", &["bigint", "varchar", "char"]), ("payment_subject", TEXT),
+    ("payment_id", WHOLE),
+    ("amount", MONEY),
+    ("payment_method", WHOLE),
+    ("status", WHOLE),
+    ("created_at", DATE),
+    ("paid_at", DATE),
+    ("expires_at", DATE),
+    ("transaction_id", &["bigint", "varchar", "char"]),
+    ("payment_subject", TEXT),
 ];
 const NOTIFICATION: Columns = &[
-    ("id", WHOLE), ("type", WHOLE), ("title", TEXT), ("content", TEXT), ("read", WHOLE), ("created_at", DATE),
-    ("related_id", TEXT), ("related_data", JSON),
+    ("id", WHOLE),
+    ("type", WHOLE),
+    ("title", TEXT),
+    ("content", TEXT),
+    ("read", WHOLE),
+    ("created_at", DATE),
+    ("related_id", TEXT),
+    ("related_data", JSON),
 ];
 
 /// Tables and columns that have to be there.
 fn needed(system: System) -> Vec<(&'static str, Vec<Columns>)> {
     match system {
         System::Monolith => vec![
-            ("user", vec![&[
-                ("user_id", WHOLE), ("username", TEXT), ("password", TEXT), ("email", TEXT), ("created_at", DATE),
-                ("status", WHOLE), ("privilege", WHOLE), ("avatar", TEXT), ("address", TEXT),
-            ]]),
-            ("product", vec![&[
-                ("product_id", WHOLE), ("user", WHOLE), ("title", TEXT), ("description", TEXT), ("price", MONEY),
-                ("status", WHOLE), ("created_at", DATE), ("function", WHOLE), ("visit_count", WHOLE), ("rating_avg", MONEY),
-            ]]),
-            ("product_media", vec![&[("product_id", WHOLE), ("media", TEXT), ("is_main", WHOLE)]]),
+            (
+                "user",
+                vec![&[
+                    ("user_id", WHOLE),
+                    ("username", TEXT),
+                    ("password", TEXT),
+                    ("email", TEXT),
+                    ("created_at", DATE),
+                    ("status", WHOLE),
+                    ("privilege", WHOLE),
+                    ("avatar", TEXT),
+                    ("address", TEXT),
+                ]],
+            ),
+            (
+                "product",
+                vec![&[
+                    ("product_id", WHOLE),
+                    ("user", WHOLE),
+                    ("title", TEXT),
+                    ("description", TEXT),
+                    ("price", MONEY),
+                    ("status", WHOLE),
+                    ("created_at", DATE),
+                    ("function", WHOLE),
+                    ("visit_count", WHOLE),
+                    ("rating_avg", MONEY),
+                ]],
+            ),
+            (
+                "product_media",
+                vec![&[("product_id", WHOLE), ("media", TEXT), ("is_main", WHOLE)]],
+            ),
             ("order", vec![ORDER, &[("buyer_id", WHOLE)]]),
-            ("order_item", vec![&[
-                ("id", WHOLE), ("order_id", WHOLE), ("product_id", WHOLE), ("price", MONEY), ("quantity", WHOLE),
-            ]]),
+            (
+                "order_item",
+                vec![&[
+                    ("id", WHOLE),
+                    ("order_id", WHOLE),
+                    ("product_id", WHOLE),
+                    ("price", MONEY),
+                    ("quantity", WHOLE),
+                ]],
+            ),
             ("payment", vec![PAYMENT, &[("order_id", WHOLE), ("user_id", WHOLE)]]),
             ("notification", vec![NOTIFICATION, &[("user_id", WHOLE)]]),
         ],
         System::Split => vec![
-            ("order", vec![ORDER, &[("order_uuid", UUID), ("buyer_uuid", UUID), ("seller_uuid", UUID)]]),
-            ("order_item", vec![&[
-                ("id", WHOLE), ("order_id", WHOLE), ("product_uuid", UUID), ("product_name", TEXT), ("product_price", MONEY),
-                ("product_image", TEXT), ("quantity", WHOLE),
-            ]]),
-            ("payment", vec![PAYMENT, &[("payment_uuid", UUID), ("order_uuid", UUID), ("user_uuid", UUID)]]),
-            ("notification", vec![NOTIFICATION, &[("notification_uuid", UUID), ("user_uuid", UUID), ("read_at", DATE)]]),
+            (
+                "order",
+                vec![
+                    ORDER,
+                    &[("order_uuid", UUID), ("buyer_uuid", UUID), ("seller_uuid", UUID)],
+                ],
+            ),
+            (
+                "order_item",
+                vec![&[
+                    ("id", WHOLE),
+                    ("order_id", WHOLE),
+                    ("product_uuid", UUID),
+                    ("product_name", TEXT),
+                    ("product_price", MONEY),
+                    ("product_image", TEXT),
+                    ("quantity", WHOLE),
+                ]],
+            ),
+            (
+                "payment",
+                vec![
+                    PAYMENT,
+                    &[("payment_uuid", UUID), ("order_uuid", UUID), ("user_uuid", UUID)],
+                ],
+            ),
+            (
+                "notification",
+                vec![
+                    NOTIFICATION,
+                    &[("notification_uuid", UUID), ("user_uuid", UUID), ("read_at", DATE)],
+                ],
+            ),
         ],
     }
 }
@@ -170,7 +250,13 @@ impl Source {
     ///
     /// # Errors
     /// [`SourceError`].
-    pub async fn open(url: &str, password: Option<&str>, tls: &Tls, system: System, now: Timestamp) -> Result<Self, SourceError> {
+    pub async fn open(
+        url: &str,
+        password: Option<&str>,
+        tls: &Tls,
+        system: System,
+        now: Timestamp,
+    ) -> Result<Self, SourceError> {
         let given = Opts::from_url(url).map_err(|error| SourceError::Url(error.to_string()))?;
         let database = given.db_name().map(str::to_owned).filter(|name| !name.is_empty());
         if database.is_none() && system == System::Monolith {
@@ -180,13 +266,21 @@ impl Source {
             Tls::Off => None,
             Tls::Verified(authority) => {
                 let roots = authority.iter().map(|file| file.clone().into()).collect();
-                Some(SslOpts::default().with_root_certs(roots).with_disable_built_in_roots(authority.is_some()))
+                Some(
+                    SslOpts::default()
+                        .with_root_certs(roots)
+                        .with_disable_built_in_roots(authority.is_some()),
+                )
             }
         };
         let mut builder = OptsBuilder::from_opts(given.clone())
             .ssl_opts(ssl)
             .prefer_socket(false)
-            .setup(vec!["SET SESSION TRANSACTION READ ONLY", "SET NAMES utf8mb4", "SET SESSION time_zone = '+00:00'"]);
+            .setup(vec![
+                "SET SESSION TRANSACTION READ ONLY",
+                "SET NAMES utf8mb4",
+                "SET SESSION time_zone = '+00:00'",
+            ]);
         if let Some(password) = password {
             builder = builder.pass(Some(password));
         }
@@ -245,7 +339,12 @@ impl Source {
     #[must_use]
     pub fn name(&self) -> String {
         let database = self.database.as_deref().unwrap_or("cfmp_*");
-        format!("{} {}:{}/{database}", self.system.word(), self.opts.ip_or_hostname(), self.opts.tcp_port())
+        format!(
+            "{} {}:{}/{database}",
+            self.system.word(),
+            self.opts.ip_or_hostname(),
+            self.opts.tcp_port()
+        )
     }
 
     /// The database of a table.
@@ -274,7 +373,10 @@ impl Source {
             .query("SELECT table_schema, table_name, column_name, data_type FROM information_schema.columns")
             .await?;
         for (schema, table, column, kind) in rows {
-            found.entry((schema, table)).or_default().insert(column, kind.to_ascii_lowercase());
+            found
+                .entry((schema, table))
+                .or_default()
+                .insert(column, kind.to_ascii_lowercase());
         }
         let mut faults = Vec::new();
         for (table, groups) in needed(self.system) {
@@ -287,7 +389,10 @@ impl Source {
                 match columns.get(*column) {
                     None => faults.push(format!("{table}.{column} is missing")),
                     Some(kind) if !kinds.contains(&kind.as_str()) => {
-                        faults.push(format!("{table}.{column} is of type {kind}, not {}", kinds.first().unwrap_or(&"")));
+                        faults.push(format!(
+                            "{table}.{column} is of type {kind}, not {}",
+                            kinds.first().unwrap_or(&"")
+                        ));
                     }
                     Some(_) => {}
                 }
@@ -356,7 +461,11 @@ impl Source {
                  WHERE shipping_name LIKE 'gAAAAA%' OR shipping_phone LIKE 'gAAAAA%' ORDER BY order_id {direction} LIMIT 200"
             );
             for fields in self.rows(query, ()).await? {
-                tokens.extend([fields.text("shipping_name"), fields.text("shipping_phone")].into_iter().flatten());
+                tokens.extend(
+                    [fields.text("shipping_name"), fields.text("shipping_phone")]
+                        .into_iter()
+                        .flatten(),
+                );
             }
         }
         Ok(tokens)
@@ -394,10 +503,17 @@ impl Source {
     /// # Errors
     /// [`SourceError::Read`].
     pub async fn products(&mut self, after: u64, limit: usize) -> Result<Vec<Product>, SourceError> {
-        let (product, user, item, order) =
-            (self.table("product"), self.table("user"), self.table("order_item"), self.table("order"));
+        let (product, user, item, order) = (
+            self.table("product"),
+            self.table("user"),
+            self.table("order_item"),
+            self.table("order"),
+        );
         let reviews = match self.has("product_review") {
-            true => format!("(SELECT COUNT(*) FROM {} r WHERE r.product_id = p.product_id)", self.table("product_review")),
+            true => format!(
+                "(SELECT COUNT(*) FROM {} r WHERE r.product_id = p.product_id)",
+                self.table("product_review")
+            ),
             false => "0".to_owned(),
         };
         let since = sql_moment(self.held_since);
@@ -433,7 +549,10 @@ impl Source {
                 list(&ids)
             );
             for row in self.rows(query, ()).await? {
-                categories.entry(row.id("product_id")).or_default().extend(row.text("name"));
+                categories
+                    .entry(row.id("product_id"))
+                    .or_default()
+                    .extend(row.text("name"));
             }
         }
         Ok(rows
@@ -443,7 +562,8 @@ impl Source {
                 let seller = row.whole("seller_id").and_then(|seller| u64::try_from(seller).ok());
                 Product {
                     id,
-                    seller: seller.map(|seller| (Entity::User.uuid(seller), row.text("seller_name").unwrap_or_default())),
+                    seller: seller
+                        .map(|seller| (Entity::User.uuid(seller), row.text("seller_name").unwrap_or_default())),
                     title: row.text("title").unwrap_or_default(),
                     description: row.text("description").unwrap_or_default(),
                     price: row.fen("price"),
@@ -452,7 +572,9 @@ impl Source {
                     function: row.whole("function").unwrap_or(0),
                     visit_count: row.id("visit_count"),
                     rating: (
-                        row.fen("rating_avg").and_then(|fen| u64::try_from(fen / 10).ok()).unwrap_or(0),
+                        row.fen("rating_avg")
+                            .and_then(|fen| u64::try_from(fen / 10).ok())
+                            .unwrap_or(0),
                         row.id("reviews"),
                     ),
                     media: media.remove(&id).unwrap_or_default(),
@@ -468,7 +590,8 @@ impl Source {
     /// # Errors
     /// [`SourceError::Read`].
     pub async fn orders(&mut self, after: u64, limit: usize) -> Result<Vec<Order>, SourceError> {
-        self.orders_where(&format!("o.order_id > {after} ORDER BY o.order_id LIMIT {limit}")).await
+        self.orders_where(&format!("o.order_id > {after} ORDER BY o.order_id LIMIT {limit}"))
+            .await
     }
 
     /// The orders with these ids.
@@ -478,7 +601,10 @@ impl Source {
     pub async fn these_orders(&mut self, ids: &[u64]) -> Result<Vec<Order>, SourceError> {
         match ids.is_empty() {
             true => Ok(Vec::new()),
-            false => self.orders_where(&format!("o.order_id IN ({}) ORDER BY o.order_id", list(ids))).await,
+            false => {
+                self.orders_where(&format!("o.order_id IN ({}) ORDER BY o.order_id", list(ids)))
+                    .await
+            }
         }
     }
 
@@ -517,7 +643,9 @@ impl Source {
                 let id = row.id("order_id");
                 let (buyer, buyer_key, seller) = match self.system {
                     System::Monolith => (
-                        row.whole("found_buyer").and_then(|id| u64::try_from(id).ok()).map(|id| Entity::User.uuid(id)),
+                        row.whole("found_buyer")
+                            .and_then(|id| u64::try_from(id).ok())
+                            .map(|id| Entity::User.uuid(id)),
                         row.text("buyer_id").unwrap_or_default(),
                         None,
                     ),
@@ -577,7 +705,9 @@ impl Source {
         let mut items = BTreeMap::<u64, Vec<Item>>::new();
         for row in self.rows(query, ()).await? {
             let derived = |name: &str, entity: Entity| {
-                row.whole(name).and_then(|id| u64::try_from(id).ok()).map(|id| entity.uuid(id))
+                row.whole(name)
+                    .and_then(|id| u64::try_from(id).ok())
+                    .map(|id| entity.uuid(id))
             };
             items.entry(row.id("order_id")).or_default().push(Item {
                 id: row.id("id"),
@@ -592,7 +722,11 @@ impl Source {
         Ok(items)
     }
 
-    async fn payments_of(&mut self, ids: &[u64], orders: &[Fields]) -> Result<BTreeMap<u64, Vec<Payment>>, SourceError> {
+    async fn payments_of(
+        &mut self,
+        ids: &[u64],
+        orders: &[Fields],
+    ) -> Result<BTreeMap<u64, Vec<Payment>>, SourceError> {
         let own = "p.payment_id, p.amount, p.payment_method, p.status, p.created_at, p.paid_at, p.expires_at, p.transaction_id, \
             p.payment_subject";
         let table = self.table("payment");
@@ -603,8 +737,9 @@ impl Source {
             ),
             System::Split => {
                 let texts = orders.iter().filter_map(|row| row.uuid("order_uuid"));
-                let texts: Vec<String> =
-                    texts.flat_map(|uuid| [format!("'{}'", uuid.simple()), format!("'{uuid}'")]).collect();
+                let texts: Vec<String> = texts
+                    .flat_map(|uuid| [format!("'{}'", uuid.simple()), format!("'{uuid}'")])
+                    .collect();
                 if texts.is_empty() {
                     return Ok(BTreeMap::new());
                 }
@@ -615,8 +750,10 @@ impl Source {
                 )
             }
         };
-        let numbers: BTreeMap<Uuid, u64> =
-            orders.iter().filter_map(|row| Some((row.uuid("order_uuid")?, row.id("order_id")))).collect();
+        let numbers: BTreeMap<Uuid, u64> = orders
+            .iter()
+            .filter_map(|row| Some((row.uuid("order_uuid")?, row.id("order_id"))))
+            .collect();
         let mut payments = BTreeMap::<u64, Vec<Payment>>::new();
         for row in self.rows(query, ()).await? {
             let order = match self.system {
@@ -646,7 +783,12 @@ impl Source {
                AND (o2.status = 1 OR (o2.status = 0 AND o2.created_at > '{since}' AND o2.order_id < o.order_id))))",
             list(ids)
         );
-        Ok(self.rows(query, ()).await?.iter().map(|row| row.id("order_id")).collect())
+        Ok(self
+            .rows(query, ())
+            .await?
+            .iter()
+            .map(|row| row.id("order_id"))
+            .collect())
     }
 
     /// Notifications after the one with the id `after`.
@@ -662,7 +804,9 @@ impl Source {
                  WHERE n.id > ? ORDER BY n.id LIMIT {limit}",
                 self.table("user")
             ),
-            System::Split => format!("SELECT {own}, n.user_uuid, n.read_at FROM {table} n WHERE n.id > ? ORDER BY n.id LIMIT {limit}"),
+            System::Split => format!(
+                "SELECT {own}, n.user_uuid, n.read_at FROM {table} n WHERE n.id > ? ORDER BY n.id LIMIT {limit}"
+            ),
         };
         let rows = self.rows(query, (after,)).await?;
         Ok(rows
@@ -670,7 +814,9 @@ impl Source {
             .map(|row| Notification {
                 id: row.id("id"),
                 user: row.uuid("user_uuid").or_else(|| {
-                    row.whole("found").and_then(|id| u64::try_from(id).ok()).map(|id| Entity::User.uuid(id))
+                    row.whole("found")
+                        .and_then(|id| u64::try_from(id).ok())
+                        .map(|id| Entity::User.uuid(id))
                 }),
                 kind: row.whole("type").unwrap_or(-1),
                 title: row.text("title").unwrap_or_default(),
@@ -705,7 +851,10 @@ impl Source {
             .iter()
             .map(|row| Notification {
                 id: row.id("id"),
-                user: row.whole("found").and_then(|id| u64::try_from(id).ok()).map(|id| Entity::User.uuid(id)),
+                user: row
+                    .whole("found")
+                    .and_then(|id| u64::try_from(id).ok())
+                    .map(|id| Entity::User.uuid(id)),
                 kind: 1,
                 title: row.text("title").unwrap_or_default(),
                 content: row.text("content").unwrap_or_default(),
@@ -740,7 +889,9 @@ impl Source {
             .iter()
             .map(|row| {
                 let derived = |name: &str, entity: Entity| {
-                    row.whole(name).and_then(|id| u64::try_from(id).ok()).map(|id| entity.uuid(id))
+                    row.whole(name)
+                        .and_then(|id| u64::try_from(id).ok())
+                        .map(|id| entity.uuid(id))
                 };
                 Collection {
                     id: row.id("collection_id"),
@@ -758,12 +909,16 @@ impl Source {
     /// [`SourceError::Read`].
     pub async fn orphans(&mut self) -> Result<Vec<(Entity, u64, Option<Payment>)>, SourceError> {
         let (order, item, payment_table) = (self.table("order"), self.table("order_item"), self.table("payment"));
-        let items = format!("SELECT i.id FROM {item} i LEFT JOIN {order} o ON o.order_id = i.order_id WHERE o.order_id IS NULL ORDER BY i.id");
+        let items = format!(
+            "SELECT i.id FROM {item} i LEFT JOIN {order} o ON o.order_id = i.order_id WHERE o.order_id IS NULL ORDER BY i.id"
+        );
         let on = match self.system {
             System::Monolith => "o.order_id = p.order_id",
             System::Split => "o.order_uuid = p.order_uuid",
         };
-        let payments = format!("SELECT p.* FROM {payment_table} p LEFT JOIN {order} o ON {on} WHERE o.order_id IS NULL ORDER BY p.payment_id");
+        let payments = format!(
+            "SELECT p.* FROM {payment_table} p LEFT JOIN {order} o ON {on} WHERE o.order_id IS NULL ORDER BY p.payment_id"
+        );
         let mut found = Vec::new();
         for row in self.rows(items, ()).await? {
             found.push((Entity::OrderItem, row.id("id"), None));
@@ -786,7 +941,10 @@ impl Source {
             ("risk_assessment", "id", "id", Entity::RiskAssessment),
         ] {
             if self.has(table) {
-                let query = format!("SELECT {key} AS id, {name} AS name FROM {} ORDER BY {key}", self.table(table));
+                let query = format!(
+                    "SELECT {key} AS id, {name} AS name FROM {} ORDER BY {key}",
+                    self.table(table)
+                );
                 for row in self.rows(query, ()).await? {
                     found.push((entity, row.id("id"), row.text("name").unwrap_or_default()));
                 }
@@ -795,7 +953,11 @@ impl Source {
         if self.has("product_review") {
             let count = self.count("product_review").await?;
             if count > 0 {
-                found.push((Entity::ProductReview, count, "so many reviews; their stars are counted".to_owned()));
+                found.push((
+                    Entity::ProductReview,
+                    count,
+                    "so many reviews; their stars are counted".to_owned(),
+                ));
             }
         }
         Ok(found)
@@ -837,7 +999,11 @@ struct Fields(Row);
 
 impl Fields {
     fn value(&self, name: &str) -> Option<&Value> {
-        let at = self.0.columns_ref().iter().position(|column| column.name_str() == name)?;
+        let at = self
+            .0
+            .columns_ref()
+            .iter()
+            .position(|column| column.name_str() == name)?;
         self.0.as_ref(at).filter(|value| !matches!(value, Value::NULL))
     }
 
@@ -891,9 +1057,9 @@ fn text_of(value: &Value) -> Option<String> {
         Value::Bytes(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
         Value::Int(number) => Some(number.to_string()),
         Value::UInt(number) => Some(number.to_string()),
-        Value::Date(year, month, day, hour, minute, second, micros) => {
-            Some(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}"))
-        }
+        Value::Date(year, month, day, hour, minute, second, micros) => Some(format!(
+            "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}"
+        )),
         Value::Float(_) | Value::Double(_) | Value::Time(..) => Some(value.as_sql(true)),
     }
 }
@@ -902,7 +1068,9 @@ fn moment(value: &Value) -> Option<Timestamp> {
     let Value::Date(year, month, day, hour, minute, second, micros) = value else {
         return None;
     };
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z").parse().ok()
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+        .parse()
+        .ok()
 }
 
 /// Fen of a decimal text with two decimals at most, digit by digit.
@@ -957,9 +1125,16 @@ mod tests {
     fn dates_are_utc_and_impossible_ones_are_none() {
         let at = moment(&Value::Date(2026, 1, 1, 0, 0, 0, 123_456));
         assert_eq!(at.map(Timestamp::millis), Some(1_767_225_600_123));
-        for value in [Value::Date(0, 0, 0, 0, 0, 0, 0), Value::Date(2026, 2, 30, 0, 0, 0, 0), Value::Int(1)] {
+        for value in [
+            Value::Date(0, 0, 0, 0, 0, 0, 0),
+            Value::Date(2026, 2, 30, 0, 0, 0, 0),
+            Value::Int(1),
+        ] {
             assert_eq!(moment(&value), None);
         }
-        assert_eq!(sql_moment(Timestamp::from_millis(1_767_225_600_123)), "2026-01-01 00:00:00.123");
+        assert_eq!(
+            sql_moment(Timestamp::from_millis(1_767_225_600_123)),
+            "2026-01-01 00:00:00.123"
+        );
     }
 }

@@ -243,7 +243,11 @@ impl State {
     pub fn reopen(folder: &Path) -> Result<Self, StateError> {
         let path = folder.join("state.sqlite");
         let known = Connection::open(&path)
-            .and_then(|db| db.query_row("SELECT value FROM meta WHERE name = 'identity'", [], |row| row.get::<_, String>(0)))
+            .and_then(|db| {
+                db.query_row("SELECT value FROM meta WHERE name = 'identity'", [], |row| {
+                    row.get::<_, String>(0)
+                })
+            })
             .map_err(|source| StateError::Store { path, source })?;
         Self::open(folder, &known)
     }
@@ -266,8 +270,14 @@ impl State {
     /// # Errors
     /// [`StateError::Store`].
     pub fn meta(&self, name: &str) -> Result<Option<String>, StateError> {
-        let mut query = self.db.prepare_cached("SELECT value FROM meta WHERE name = ?").map_err(|e| self.store(e))?;
-        query.query_row([name], |row| row.get(0)).optional().map_err(|e| self.store(e))
+        let mut query = self
+            .db
+            .prepare_cached("SELECT value FROM meta WHERE name = ?")
+            .map_err(|e| self.store(e))?;
+        query
+            .query_row([name], |row| row.get(0))
+            .optional()
+            .map_err(|e| self.store(e))
     }
 
     /// Keeps something under a name.
@@ -275,7 +285,9 @@ impl State {
     /// # Errors
     /// [`StateError::Store`].
     pub fn set_meta(&self, name: &str, value: &str) -> Result<(), StateError> {
-        let written = self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", [name, value]);
+        let written = self
+            .db
+            .execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", [name, value]);
         written.map(drop).map_err(|e| self.store(e))
     }
 
@@ -319,9 +331,13 @@ impl State {
     pub fn take_name(&self, name: &[u8; 16], id: u64) -> Result<bool, StateError> {
         let mut take = self
             .db
-            .prepare_cached("INSERT INTO names VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET id = MIN(id, ?2) RETURNING id")
+            .prepare_cached(
+                "INSERT INTO names VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET id = MIN(id, ?2) RETURNING id",
+            )
             .map_err(|e| self.store(e))?;
-        let owner: i64 = take.query_row(params![name.as_slice(), signed(id)], |row| row.get(0)).map_err(|e| self.store(e))?;
+        let owner: i64 = take
+            .query_row(params![name.as_slice(), signed(id)], |row| row.get(0))
+            .map_err(|e| self.store(e))?;
         Ok(owner == signed(id))
     }
 
@@ -330,7 +346,10 @@ impl State {
     /// # Errors
     /// [`StateError::Store`].
     pub fn free_names(&self, id: u64) -> Result<(), StateError> {
-        let mut free = self.db.prepare_cached("DELETE FROM names WHERE id = ?").map_err(|e| self.store(e))?;
+        let mut free = self
+            .db
+            .prepare_cached("DELETE FROM names WHERE id = ?")
+            .map_err(|e| self.store(e))?;
         free.execute([signed(id)]).map(drop).map_err(|e| self.store(e))
     }
 
@@ -339,10 +358,14 @@ impl State {
     /// # Errors
     /// [`StateError::Store`].
     pub fn is_derived(&self, name: &str, print: &[u8; 16]) -> Result<bool, StateError> {
-        let mut query =
-            self.db.prepare_cached("SELECT print FROM derived WHERE name = ?").map_err(|e| self.store(e))?;
-        let known: Option<Vec<u8>> =
-            query.query_row([name], |row| row.get(0)).optional().map_err(|e| self.store(e))?;
+        let mut query = self
+            .db
+            .prepare_cached("SELECT print FROM derived WHERE name = ?")
+            .map_err(|e| self.store(e))?;
+        let known: Option<Vec<u8>> = query
+            .query_row([name], |row| row.get(0))
+            .optional()
+            .map_err(|e| self.store(e))?;
         Ok(known.as_deref() == Some(print.as_slice()))
     }
 
@@ -358,7 +381,11 @@ impl State {
         };
         let all = self.db.transaction().map_err(store)?;
         for (name, print) in derived {
-            all.execute("INSERT OR REPLACE INTO derived VALUES (?, ?)", params![name, print.as_slice()]).map_err(store)?;
+            all.execute(
+                "INSERT OR REPLACE INTO derived VALUES (?, ?)",
+                params![name, print.as_slice()],
+            )
+            .map_err(store)?;
         }
         all.commit().map_err(store)
     }
@@ -369,9 +396,13 @@ impl State {
     /// [`StateError::Store`].
     pub fn owners(&self, table: Table, second: bool, after: &str, limit: usize) -> Result<Vec<String>, StateError> {
         let column = if second { "owner2" } else { "owner" };
-        let query = format!("SELECT DISTINCT {column} FROM written WHERE tab = ? AND {column} > ? ORDER BY {column} LIMIT {limit}");
+        let query = format!(
+            "SELECT DISTINCT {column} FROM written WHERE tab = ? AND {column} > ? ORDER BY {column} LIMIT {limit}"
+        );
         let mut query = self.db.prepare_cached(&query).map_err(|e| self.store(e))?;
-        let rows = query.query_map([table.word(), after], |row| row.get(0)).map_err(|e| self.store(e))?;
+        let rows = query
+            .query_map([table.word(), after], |row| row.get(0))
+            .map_err(|e| self.store(e))?;
         rows.collect::<Result<_, _>>().map_err(|e| self.store(e))
     }
 
@@ -379,7 +410,12 @@ impl State {
     ///
     /// # Errors
     /// [`StateError::Store`].
-    pub fn written_of(&self, table: Table, second: bool, owner: &str) -> Result<Vec<(String, String, Vec<u8>)>, StateError> {
+    pub fn written_of(
+        &self,
+        table: Table,
+        second: bool,
+        owner: &str,
+    ) -> Result<Vec<(String, String, Vec<u8>)>, StateError> {
         let column = if second { "owner2" } else { "owner" };
         let query = format!("SELECT key, record, print FROM written WHERE tab = ? AND {column} = ? ORDER BY key");
         let mut query = self.db.prepare_cached(&query).map_err(|e| self.store(e))?;
@@ -398,7 +434,10 @@ impl State {
             .db
             .prepare_cached("SELECT print FROM written WHERE tab = ? AND key = ?")
             .map_err(|e| self.store(e))?;
-        query.query_row([table.word(), key], |row| row.get(0)).optional().map_err(|e| self.store(e))
+        query
+            .query_row([table.word(), key], |row| row.get(0))
+            .optional()
+            .map_err(|e| self.store(e))
     }
 
     /// How many items were written into a table, and the sum of their fingerprints.
@@ -406,7 +445,10 @@ impl State {
     /// # Errors
     /// [`StateError::Store`].
     pub fn checksum(&self, table: Table) -> Result<(u64, u64), StateError> {
-        let mut query = self.db.prepare_cached("SELECT print FROM written WHERE tab = ?").map_err(|e| self.store(e))?;
+        let mut query = self
+            .db
+            .prepare_cached("SELECT print FROM written WHERE tab = ?")
+            .map_err(|e| self.store(e))?;
         let mut rows = query.query([table.word()]).map_err(|e| self.store(e))?;
         let (mut count, mut sum) = (0, 0_u64);
         while let Some(row) = rows.next().map_err(|e| self.store(e))? {
@@ -426,7 +468,9 @@ impl State {
             .db
             .prepare_cached("SELECT 1 FROM findings WHERE entity = ? AND row = ?")
             .map_err(|e| self.store(e))?;
-        query.exists(params![entity.table(), signed(id)]).map_err(|e| self.store(e))
+        query
+            .exists(params![entity.table(), signed(id)])
+            .map_err(|e| self.store(e))
     }
 
     /// How many rows of a table were judged, and how many of them wait for the switch.
@@ -439,7 +483,9 @@ impl State {
             .prepare_cached("SELECT COUNT(*), COALESCE(SUM(held_back), 0) FROM rows WHERE entity = ?")
             .map_err(|e| self.store(e))?;
         query
-            .query_row([entity.table()], |row| Ok((unsigned(row.get(0)?), unsigned(row.get(1)?))))
+            .query_row([entity.table()], |row| {
+                Ok((unsigned(row.get(0)?), unsigned(row.get(1)?)))
+            })
             .map_err(|e| self.store(e))
     }
 
@@ -454,10 +500,15 @@ impl State {
             .prepare_cached("SELECT id FROM rows WHERE entity = ? AND id > ? AND id <= ?")
             .map_err(|e| self.store(e))?;
         let rows = query
-            .query_map(params![entity.table(), signed(from), signed(to)], |row| row.get(0).map(unsigned))
+            .query_map(params![entity.table(), signed(from), signed(to)], |row| {
+                row.get(0).map(unsigned)
+            })
             .map_err(|e| self.store(e))?;
         let known: Vec<u64> = rows.collect::<Result<_, _>>().map_err(|e| self.store(e))?;
-        Ok(known.into_iter().filter(|id| present.binary_search(id).is_err()).collect())
+        Ok(known
+            .into_iter()
+            .filter(|id| present.binary_search(id).is_err())
+            .collect())
     }
 
     /// The sums of what the source has and what was written, where they differ: of `side` 0 what the source has.
@@ -499,13 +550,15 @@ impl State {
         while let Some(row) = rows.next().map_err(|e| self.store(e))? {
             let read = (|| Ok::<_, rusqlite::Error>((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))();
             let (table, kind, rule, id): (String, String, String, String) = read.map_err(|e| self.store(e))?;
-            let tally = tallies.entry((table.clone(), kind.clone(), rule.clone())).or_insert(Tally {
-                table,
-                kind,
-                rule,
-                rows: 0,
-                examples: Vec::new(),
-            });
+            let tally = tallies
+                .entry((table.clone(), kind.clone(), rule.clone()))
+                .or_insert(Tally {
+                    table,
+                    kind,
+                    rule,
+                    rows: 0,
+                    examples: Vec::new(),
+                });
             tally.rows += 1;
             if tally.examples.len() < 5 {
                 tally.examples.push(id);
@@ -552,7 +605,16 @@ impl State {
             .map_err(|e| self.store(e))?;
         let mut rows = query.query([]).map_err(|e| self.store(e))?;
         while let Some(row) = rows.next().map_err(|e| self.store(e))? {
-            let read = (|| Ok::<_, rusqlite::Error>((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?)))();
+            let read = (|| {
+                Ok::<_, rusqlite::Error>((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                    row.get(5)?,
+                ))
+            })();
             let (table, id, kind, rule, detail, lost): (String, String, String, String, String, Option<String>) =
                 read.map_err(|e| self.store(e))?;
             let reason = kind.parse::<Kind>().map(Kind::meaning).unwrap_or_default();
@@ -586,48 +648,54 @@ impl State {
 
 fn note(db: &rusqlite::Transaction<'_>, judged: &Judged) -> Result<(), rusqlite::Error> {
     let (entity, id) = (judged.entity.table(), signed(judged.id));
-    db.prepare_cached("DELETE FROM written WHERE entity = ? AND id = ?")?.execute(params![entity, id])?;
-    db.prepare_cached("DELETE FROM findings WHERE entity = ? AND row = ?")?.execute(params![entity, id])?;
-    db.prepare_cached("DELETE FROM moves WHERE parent = ? AND row = ?")?.execute(params![entity, id])?;
+    db.prepare_cached("DELETE FROM written WHERE entity = ? AND id = ?")?
+        .execute(params![entity, id])?;
+    db.prepare_cached("DELETE FROM findings WHERE entity = ? AND row = ?")?
+        .execute(params![entity, id])?;
+    db.prepare_cached("DELETE FROM moves WHERE parent = ? AND row = ?")?
+        .execute(params![entity, id])?;
     db.prepare_cached("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)")?
         .execute(params![entity, id, judged.print.as_slice(), judged.held_back])?;
     for written in &judged.written {
-        db.prepare_cached("INSERT OR REPLACE INTO written VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?.execute(params![
-            written.table.word(),
-            written.key,
-            entity,
-            id,
-            written.owners.0,
-            written.owners.1,
-            written.record,
-            written.print.as_slice(),
-        ])?;
+        db.prepare_cached("INSERT OR REPLACE INTO written VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?
+            .execute(params![
+                written.table.word(),
+                written.key,
+                entity,
+                id,
+                written.owners.0,
+                written.owners.1,
+                written.record,
+                written.print.as_slice(),
+            ])?;
     }
     for finding in &judged.findings {
-        db.prepare_cached("INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)")?.execute(params![
-            finding.entity.table(),
-            finding.id,
-            finding.kind.word(),
-            finding.rule.word(),
-            finding.detail,
-            finding.lost,
-            id,
-        ])?;
+        db.prepare_cached("INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)")?
+            .execute(params![
+                finding.entity.table(),
+                finding.id,
+                finding.kind.word(),
+                finding.rule.word(),
+                finding.detail,
+                finding.lost,
+                id,
+            ])?;
     }
     for (of, number, before, after) in &judged.moves {
         for (side, share) in [(0, before), (1, after)] {
             if let Some(share) = share {
-                db.prepare_cached("INSERT OR REPLACE INTO moves VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?.execute(params![
-                    of.table(),
-                    signed(*number),
-                    side,
-                    share.day,
-                    share.user,
-                    share.status,
-                    share.fen,
-                    entity,
-                    id,
-                ])?;
+                db.prepare_cached("INSERT OR REPLACE INTO moves VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?
+                    .execute(params![
+                        of.table(),
+                        signed(*number),
+                        side,
+                        share.day,
+                        share.user,
+                        share.status,
+                        share.fen,
+                        entity,
+                        id,
+                    ])?;
             }
         }
     }
@@ -697,7 +765,9 @@ mod tests {
     fn a_row_that_is_judged_again_is_noted_once() {
         let folder = tempfile::tempdir().unwrap();
         let mut state = State::open(folder.path(), "a").unwrap();
-        state.note(&[judged(1, 1, &[Kind::TextTooLong]), judged(2, 1, &[])]).unwrap();
+        state
+            .note(&[judged(1, 1, &[Kind::TextTooLong]), judged(2, 1, &[])])
+            .unwrap();
         state.note(&[judged(1, 2, &[Kind::SeveralSellers])]).unwrap();
         assert!(state.is_done(Entity::Order, 1, &[2; 16]).unwrap());
         assert!(!state.is_done(Entity::Order, 1, &[1; 16]).unwrap());
@@ -726,7 +796,10 @@ mod tests {
         let state = State::open(folder.path(), "a").unwrap();
         assert!(matches!(State::open(folder.path(), "a"), Err(StateError::Busy { .. })));
         drop(state);
-        assert!(matches!(State::open(folder.path(), "b"), Err(StateError::Another { .. })));
+        assert!(matches!(
+            State::open(folder.path(), "b"),
+            Err(StateError::Another { .. })
+        ));
         State::open(folder.path(), "a").unwrap();
     }
 }

@@ -74,9 +74,17 @@ const LOCAL_TABLES: [(&str, &str); 14] = [
     ("USERS_TABLE", "UsersTable"),
 ];
 /// Secrets on the local platform.
-const LOCAL_SECRETS: [(&str, &str); 2] = [("SEALING_SECRET", "SealingSecret"), ("USER_TOKEN_SECRET", "UserTokenSecret")];
+const LOCAL_SECRETS: [(&str, &str); 2] = [
+    ("SEALING_SECRET", "SealingSecret"),
+    ("USER_TOKEN_SECRET", "UserTokenSecret"),
+];
 /// What comes from the environment on AWS.
-const CREDENTIALS: [&str; 4] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"];
+const CREDENTIALS: [&str; 4] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+];
 
 /// The tables, their keys, and how fast they are written.
 #[derive(Debug)]
@@ -194,7 +202,9 @@ fn deployed(file: &Path) -> Result<BTreeMap<String, String>, TargetError> {
         source,
     })?;
     let given = text.lines().filter_map(|line| line.trim().split_once('='));
-    let credentials = CREDENTIALS.iter().filter_map(|name| std::env::var(name).ok().map(|value| (*name, value)));
+    let credentials = CREDENTIALS
+        .iter()
+        .filter_map(|name| std::env::var(name).ok().map(|value| (*name, value)));
     Ok(given
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .chain(credentials.map(|(name, value)| (name.to_owned(), value)))
@@ -211,39 +221,48 @@ struct Throttle {
 impl Throttle {
     fn new(per_second: Option<u32>) -> Self {
         Self {
-            gap: per_second.filter(|rate| *rate > 0).map(|rate| Duration::from_secs(1) / rate),
+            gap: per_second
+                .filter(|rate| *rate > 0)
+                .map(|rate| Duration::from_secs(1) / rate),
             next: Mutex::new(Instant::now()),
         }
     }
 
     async fn turn(&self, writes: usize) {
-        let Some(gap) = self.gap else { return };
-        let at = {
-            let mut next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let at = (*next).max(Instant::now());
-            *next = at + gap.saturating_mul(u32::try_from(writes).unwrap_or(u32::MAX));
-            at
-        };
-        tokio::time::sleep_until(at).await;
+        if let Some(at) = self.turn_at(writes, Instant::now()) {
+            tokio::time::sleep_until(at).await;
+        }
+    }
+
+    /// When so many writes, asked for at `now`, have their turn; at once where there is no limit.
+    fn turn_at(&self, writes: usize, now: Instant) -> Option<Instant> {
+        let gap = self.gap?;
+        let mut next = self
+            .next
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let at = (*next).max(now);
+        *next = at + gap.saturating_mul(u32::try_from(writes).unwrap_or(u32::MAX));
+        Some(at)
     }
 }
-
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn no_more_is_written_than_was_allowed() {
+    #[test]
+    fn no_more_is_written_than_was_allowed() {
         let throttle = Throttle::new(Some(50));
         let began = Instant::now();
-        for _ in 0..101 {
-            throttle.turn(10).await;
-        }
-        assert_eq!(began.elapsed(), Duration::from_secs(20));
-        let free = Throttle::new(None);
-        free.turn(10).await;
-        assert_eq!(began.elapsed(), Duration::from_secs(20));
+        let turns: Vec<Instant> = (0..11).filter_map(|_| throttle.turn_at(100, began)).collect();
+        let waits: Vec<u64> = turns.iter().map(|at| at.duration_since(began).as_secs()).collect();
+        assert_eq!(waits, [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20]);
+        // Time in which nobody wrote is no credit.
+        let later = began + Duration::from_secs(60);
+        assert_eq!(throttle.turn_at(100, later), Some(later));
+        assert_eq!(throttle.turn_at(1, later), Some(later + Duration::from_secs(2)));
+        assert_eq!(Throttle::new(None).turn_at(100, began), None);
     }
 
     #[test]

@@ -73,7 +73,12 @@ impl Verdict {
         let what = what.into();
         let is_good = differences.is_empty();
         let all = differences.len();
-        self.differences.extend(differences.into_iter().take(SHOWN).map(|difference| format!("{what}: {difference}")));
+        self.differences.extend(
+            differences
+                .into_iter()
+                .take(SHOWN)
+                .map(|difference| format!("{what}: {difference}")),
+        );
         if all > SHOWN {
             self.differences.push(format!("{what}: and {} more", all - SHOWN));
         }
@@ -93,7 +98,10 @@ struct Books {
 
 impl Books {
     fn enter(&mut self, share: &Share, count: i64, fen: i64) {
-        for (sums, key) in [(&mut self.days, format!("{} status {}", share.day, share.status)), (&mut self.users, share.user.clone())] {
+        for (sums, key) in [
+            (&mut self.days, format!("{} status {}", share.day, share.status)),
+            (&mut self.users, share.user.clone()),
+        ] {
             let entry = sums.entry(key).or_default();
             entry.0 += count;
             entry.1 += fen;
@@ -101,7 +109,9 @@ impl Books {
     }
 
     fn total(&self) -> (i64, i64) {
-        self.days.values().fold((0, 0), |sum, entry| (sum.0 + entry.0, sum.1 + entry.1))
+        self.days
+            .values()
+            .fold((0, 0), |sum, entry| (sum.0 + entry.0, sum.1 + entry.1))
     }
 
     fn months(&self) -> Sums {
@@ -122,7 +132,10 @@ fn differences(there: &Sums, here: &Sums) -> Vec<String> {
         .filter_map(|key| {
             let (before, after) = (there.get(key).unwrap_or(&none), here.get(key).unwrap_or(&none));
             (before != after).then(|| {
-                format!("{key}: {} rows, {} fen there; {} rows, {} fen here", before.0, before.1, after.0, after.1)
+                format!(
+                    "{key}: {} rows, {} fen there; {} rows, {} fen here",
+                    before.0, before.1, after.0, after.1
+                )
             })
         })
         .collect()
@@ -180,7 +193,10 @@ async fn rows(run: &mut Run, verdict: &mut Verdict) -> Result<Vec<u64>, RunError
             let Some((last, _)) = prints.last() else { break };
             let present: Vec<u64> = prints.iter().map(|(id, _)| *id).collect();
             for gone in run.state.gone(entity, after, *last, &present)? {
-                found.push(format!("{} {gone} was moved and is not in the source any more", entity.table()));
+                found.push(format!(
+                    "{} {gone} was moved and is not in the source any more",
+                    entity.table()
+                ));
             }
             for (id, print) in &prints {
                 let is_held_back = || run.state.is_done(entity, *id, &[0; 16]);
@@ -241,11 +257,13 @@ impl Compared {
     fn answer(mut self, run: &Run, verdict: &mut Verdict, changed_here: bool) -> Result<(), RunError> {
         let (count, sum) = run.state.checksum(self.table)?;
         if count != self.count {
-            self.found.push(format!("{} items were written, {} of them are here", count, self.count));
+            self.found
+                .push(format!("{} items were written, {} of them are here", count, self.count));
         }
         if changed_here {
             // Told of as findings, by their rows.
-            self.found.retain(|difference| !difference.ends_with("is not as it was written"));
+            self.found
+                .retain(|difference| !difference.ends_with("is not as it was written"));
         } else if sum != self.sum && self.found.is_empty() {
             self.found.push("the checksums differ".to_owned());
         }
@@ -283,64 +301,88 @@ async fn each<T>(
 
 async fn items(run: &mut Run, target: &Target, verdict: &mut Verdict) -> Result<(Books, Books), RunError> {
     let run: &Run = run;
-    let changed_here = run.state.tallies()?.iter().any(|tally| tally.kind == Kind::ChangedHere.word());
+    let changed_here = run
+        .state
+        .tallies()?
+        .iter()
+        .any(|tally| tally.kind == Kind::ChangedHere.word());
     let (mut orders, mut payments) = (Books::default(), Books::default());
     if run.source.system() == System::Monolith {
         let mut compared = Compared::of(Table::Users);
         let seal = &target.address_seal;
-        each("users here", async |from| target.users.page(from).await, |user| {
-            let address = seal.open(user.id, user.address.as_ref());
-            let address = address.map_err(|_| TargetError::Sealing(format!("the user {}", user.id)))?;
-            compared.take(run, &run::written_user(&run.key, &MovedUser { user, address }))
-        })
+        each(
+            "users here",
+            async |from| target.users.page(from).await,
+            |user| {
+                let address = seal.open(user.id, user.address.as_ref());
+                let address = address.map_err(|_| TargetError::Sealing(format!("the user {}", user.id)))?;
+                compared.take(run, &run::written_user(&run.key, &MovedUser { user, address }))
+            },
+        )
         .await?;
         compared.answer(run, verdict, changed_here)?;
         let mut compared = Compared::of(Table::Products);
-        each("products here", async |from| target.products.page(from).await, |product| {
-            compared.take(run, &run::written_product(&run.key, &product))
-        })
+        each(
+            "products here",
+            async |from| target.products.page(from).await,
+            |product| compared.take(run, &run::written_product(&run.key, &product)),
+        )
         .await?;
         compared.answer(run, verdict, changed_here)?;
         let mut compared = Compared::of(Table::Reservations);
-        each("reservations here", async |from| target.products.reservations_page(from).await, |reservation| {
-            compared.take(run, &run::written_reservation(&run.key, &reservation))
-        })
+        each(
+            "reservations here",
+            async |from| target.products.reservations_page(from).await,
+            |reservation| compared.take(run, &run::written_reservation(&run.key, &reservation)),
+        )
         .await?;
         compared.answer(run, verdict, changed_here)?;
     }
     let mut compared = Compared::of(Table::Orders);
     let seal = &target.order_seal;
-    each("orders here", async |from| target.orders.page(from).await, |order: Order| {
-        let particulars = seal.open(order.id, &order.particulars);
-        let particulars = particulars.map_err(|_| TargetError::Sealing(format!("the order {}", order.id)))?;
-        if order.legacy_id.is_some() {
-            let share = run::order_share(&order);
-            orders.enter(&share, 1, share.fen);
-        }
-        compared.take(run, &run::written_of_order(&run.key, &order, &particulars))
-    })
+    each(
+        "orders here",
+        async |from| target.orders.page(from).await,
+        |order: Order| {
+            let particulars = seal.open(order.id, &order.particulars);
+            let particulars = particulars.map_err(|_| TargetError::Sealing(format!("the order {}", order.id)))?;
+            if order.legacy_id.is_some() {
+                let share = run::order_share(&order);
+                orders.enter(&share, 1, share.fen);
+            }
+            compared.take(run, &run::written_of_order(&run.key, &order, &particulars))
+        },
+    )
     .await?;
     compared.answer(run, verdict, changed_here)?;
     let mut compared = Compared::of(Table::Payments);
-    each("payments here", async |from| target.payments.page(from).await, |payment| {
-        if payment.provider == payments::provider::ProviderName::Legacy {
-            let share = run::moved_payment_share(&payment);
-            payments.enter(&share, 1, share.fen);
-        }
-        compared.take(run, &run::written_payment(&run.key, &payment))
-    })
+    each(
+        "payments here",
+        async |from| target.payments.page(from).await,
+        |payment| {
+            if payment.provider == payments::provider::ProviderName::Legacy {
+                let share = run::moved_payment_share(&payment);
+                payments.enter(&share, 1, share.fen);
+            }
+            compared.take(run, &run::written_payment(&run.key, &payment))
+        },
+    )
     .await?;
     compared.answer(run, verdict, changed_here)?;
     let mut compared = Compared::of(Table::Refunds);
-    each("refunds here", async |from| target.payments.refunds_page(from).await, |refund| {
-        compared.take(run, &run::written_refund(&run.key, &refund))
-    })
+    each(
+        "refunds here",
+        async |from| target.payments.refunds_page(from).await,
+        |refund| compared.take(run, &run::written_refund(&run.key, &refund)),
+    )
     .await?;
     compared.answer(run, verdict, changed_here)?;
     let mut compared = Compared::of(Table::Notifications);
-    each("notifications here", async |from| target.notifications.page(from).await, |notification| {
-        compared.take(run, &run::written_notification(&run.key, &notification))
-    })
+    each(
+        "notifications here",
+        async |from| target.notifications.page(from).await,
+        |notification| compared.take(run, &run::written_notification(&run.key, &notification)),
+    )
     .await?;
     compared.answer(run, verdict, changed_here)?;
     Ok((orders, payments))
@@ -351,19 +393,25 @@ async fn derived(run: &mut Run, target: &Target, verdict: &mut Verdict) -> Resul
     let run: &Run = run;
     let now = run.now;
     let (mut seen, mut found) = (0, Vec::new());
-    each("counters here", async |from| target.orders.figures_page(from).await, |(account, figures)| {
-        let as_seller = account.role == orders::order::Party::Seller;
-        let rows = run.state.written_of(Table::Orders, as_seller, &account.user.to_string())?;
-        if rows.is_empty() {
-            return Ok(());
-        }
-        seen += 1;
-        let (_, expected) = run::figures_of(account.user, as_seller, &rows, now);
-        if expected.statistics(now) != figures.statistics(now) {
-            found.push(format!("{} as {}", account.user, account.role.word()));
-        }
-        Ok(())
-    })
+    each(
+        "counters here",
+        async |from| target.orders.figures_page(from).await,
+        |(account, figures)| {
+            let as_seller = account.role == orders::order::Party::Seller;
+            let rows = run
+                .state
+                .written_of(Table::Orders, as_seller, &account.user.to_string())?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            seen += 1;
+            let (_, expected) = run::figures_of(account.user, as_seller, &rows, now);
+            if expected.statistics(now) != figures.statistics(now) {
+                found.push(format!("{} as {}", account.user, account.role.word()));
+            }
+            Ok(())
+        },
+    )
     .await?;
     let mut expected = 0;
     for second in [false, true] {
@@ -381,16 +429,20 @@ async fn derived(run: &mut Run, target: &Target, verdict: &mut Verdict) -> Resul
     verdict.answer("counters of orders", format!("{expected} expected, {seen} here"), found);
 
     let (mut seen, mut found) = (0_u64, Vec::new());
-    each("counts here", async |from| target.payments.counts_page(from).await, |(user, counts)| {
-        let rows = run.state.written_of(Table::Payments, false, &user.to_string())?;
-        if !rows.is_empty() {
-            seen += 1;
-            if run::counts_of(&rows) != counts {
-                found.push(user.to_string());
+    each(
+        "counts here",
+        async |from| target.payments.counts_page(from).await,
+        |(user, counts)| {
+            let rows = run.state.written_of(Table::Payments, false, &user.to_string())?;
+            if !rows.is_empty() {
+                seen += 1;
+                if run::counts_of(&rows) != counts {
+                    found.push(user.to_string());
+                }
             }
-        }
-        Ok(())
-    })
+            Ok(())
+        },
+    )
     .await?;
     verdict.answer("counts of payments", format!("of {seen} users"), found);
 
@@ -432,8 +484,11 @@ async fn sums(run: &mut Run, verdict: &mut Verdict, orders: &Books, payments: &B
         let mut there = Books::default();
         for row in run.source.texts(&query).await? {
             let mut columns = row.into_iter().map(Option::unwrap_or_default);
-            let (day, user, status) =
-                (columns.next().unwrap_or_default(), columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
+            let (day, user, status) = (
+                columns.next().unwrap_or_default(),
+                columns.next().unwrap_or_default(),
+                columns.next().unwrap_or_default(),
+            );
             let (count, sum) = (columns.next().unwrap_or_default(), columns.next().unwrap_or_default());
             let share = Share {
                 day,
@@ -460,9 +515,17 @@ async fn sums(run: &mut Run, verdict: &mut Verdict, orders: &Books, payments: &B
             "{} rows, {} fen in the source; {explained} explained; {} rows, {} fen expected; {} rows, {} fen here",
             raw.0, raw.1, expected.0, expected.1, total.0, total.1
         );
-        verdict.answer(format!("money of {table} by day and status"), figures, differences(&there.days, &here.days));
+        verdict.answer(
+            format!("money of {table} by day and status"),
+            figures,
+            differences(&there.days, &here.days),
+        );
         let figures = format!("{} users expected, {} here", there.users.len(), here.users.len());
-        verdict.answer(format!("money of {table} by user"), figures, differences(&there.users, &here.users));
+        verdict.answer(
+            format!("money of {table} by user"),
+            figures,
+            differences(&there.users, &here.users),
+        );
         if entity == Entity::Order {
             let (before, after) = (there.months(), here.months());
             let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -471,7 +534,13 @@ async fn sums(run: &mut Run, verdict: &mut Verdict, orders: &Books, payments: &B
                 .map(|key| {
                     let of = |sums: &Sums| sums.get(key).copied().unwrap_or_default();
                     let ((a, b), (c, d)) = (of(&before), of(&after));
-                    (key.clone(), u64::try_from(a).unwrap_or(0), b, u64::try_from(c).unwrap_or(0), d)
+                    (
+                        key.clone(),
+                        u64::try_from(a).unwrap_or(0),
+                        b,
+                        u64::try_from(c).unwrap_or(0),
+                        d,
+                    )
                 })
                 .collect();
         }
@@ -520,8 +589,12 @@ async fn whole_orders(
             };
             let user = UserId::from(BuyerId::from(buyer));
             let now = target.clock().now();
-            let token = tokens.issue(user, "migrate", Privilege::Member, now).map_err(TargetError::from)?;
-            let stranger = tokens.issue(UserId::random(), "migrate", Privilege::Member, now).map_err(TargetError::from)?;
+            let token = tokens
+                .issue(user, "migrate", Privilege::Member, now)
+                .map_err(TargetError::from)?;
+            let stranger = tokens
+                .issue(UserId::random(), "migrate", Privilege::Member, now)
+                .map_err(TargetError::from)?;
             let address = format!("{api}/api/orders/{}/", row.id);
             let (status, answer) = ask(&client, &address, &token).await;
             let is_known_to_differ = run.is_found(Entity::Order, row.id)?;
@@ -531,7 +604,11 @@ async fn whole_orders(
                 404 if is_known_to_differ || is_held_back => explained += 1,
                 200 => {
                     compared += 1;
-                    found.extend(whole(run, &row, &answer).into_iter().map(|what| format!("order {}: {what}", row.id)));
+                    found.extend(
+                        whole(run, &row, &answer)
+                            .into_iter()
+                            .map(|what| format!("order {}: {what}", row.id)),
+                    );
                     let (of_stranger, _) = ask(&client, &address, &stranger).await;
                     if of_stranger != 404 {
                         found.push(format!("order {}: a stranger is answered {of_stranger}", row.id));
@@ -550,25 +627,37 @@ async fn whole_orders(
             }
         }
     }
-    let figures = format!("{} drawn, {compared} compared member by member, {explained} explained by findings", ids.len());
+    let figures = format!(
+        "{} drawn, {compared} compared member by member, {explained} explained by findings",
+        ids.len()
+    );
     verdict.answer("whole orders", figures, found);
     Ok(())
 }
 
 /// The status and the JSON of an answer; status 0 where there was none.
 async fn ask(client: &Client<HttpConnector, Full<Bytes>>, address: &str, token: &str) -> (u16, Value) {
-    let request = Request::get(address).header("authorization", format!("Bearer {token}")).body(Full::default());
+    let request = Request::get(address)
+        .header("authorization", format!("Bearer {token}"))
+        .body(Full::default());
     let Ok(request) = request else { return (0, Value::Null) };
     let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(20), client.request(request)).await else {
         return (0, Value::Null);
     };
     let status = answer.status().as_u16();
-    let body = answer.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = answer
+        .into_body()
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
     (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
 fn money(fen: Option<i64>) -> String {
-    fen.and_then(|fen| Money::from_fen(fen).ok()).map(|money| money.to_string()).unwrap_or_default()
+    fen.and_then(|fen| Money::from_fen(fen).ok())
+        .map(|money| money.to_string())
+        .unwrap_or_default()
 }
 
 /// Where an answer is not what the row says.
@@ -590,15 +679,30 @@ fn whole(run: &Run, row: &legacy::Order, answer: &Value) -> Vec<String> {
     same("order_uuid", text("order_uuid") == row.uuid.to_string());
     same("status", order["status"].as_i64() == Some(row.status));
     same("total_amount", text("total_amount") == money(row.total));
-    same("buyer_uuid", Some(text("buyer_uuid")) == row.buyer.map(|uuid| uuid.to_string()));
+    same(
+        "buyer_uuid",
+        Some(text("buyer_uuid")) == row.buyer.map(|uuid| uuid.to_string()),
+    );
     let seller = row.seller.or_else(|| row.items.first().and_then(|item| item.seller));
-    same("seller_uuid", Some(text("seller_uuid")) == seller.map(|uuid| uuid.to_string()));
-    same("created_at", seconds(shown("created_at")) == seconds(row.created_at.moment()));
+    same(
+        "seller_uuid",
+        Some(text("seller_uuid")) == seller.map(|uuid| uuid.to_string()),
+    );
+    same(
+        "created_at",
+        seconds(shown("created_at")) == seconds(row.created_at.moment()),
+    );
     same("shipping_name", text("shipping_name") == open(&row.name));
     same("shipping_phone", text("shipping_phone") == open(&row.phone));
     same("shipping_address", text("shipping_address") == open(&row.address));
-    same("remark", text("remark") == row.remark.as_deref().unwrap_or_default().trim());
-    same("payment_method", order["payment_method"].as_i64() == row.method || row.status != 0);
+    same(
+        "remark",
+        text("remark") == row.remark.as_deref().unwrap_or_default().trim(),
+    );
+    same(
+        "payment_method",
+        order["payment_method"].as_i64() == row.method || row.status != 0,
+    );
     let products = order["products"].as_array().cloned().unwrap_or_default();
     same("the number of products", products.len() == row.items.len());
     for (product, item) in products.iter().zip(&row.items) {
@@ -617,7 +721,13 @@ mod tests {
 
     #[test]
     fn sums_are_fen_to_the_last_digit() {
-        for (text, expected) in [("0.00", 0), ("1234567890.05", 123_456_789_005), ("-1.50", -150), ("7", 700), ("", 0)] {
+        for (text, expected) in [
+            ("0.00", 0),
+            ("1234567890.05", 123_456_789_005),
+            ("-1.50", -150),
+            ("7", 700),
+            ("", 0),
+        ] {
             assert_eq!(fen(text), expected, "{text}");
         }
     }

@@ -950,7 +950,6 @@ impl ImportPayments {
     pub fn refund(&self, refund: &Refund, at: Timestamp) -> Result<Import, TableError> {
         self.refunds
             .import(&refund_key(refund.id), RefundRecord::from(refund), at)
-            
     }
 
     /// Writes what is known about all attempts to pay an order.
@@ -958,9 +957,7 @@ impl ImportPayments {
     /// # Errors
     /// Those of the table.
     pub fn head(&self, head: &Head, at: Timestamp) -> Result<Import, TableError> {
-        self.heads
-            .import(&head_key(head.order), HeadRecord::from(head), at)
-            
+        self.heads.import(&head_key(head.order), HeadRecord::from(head), at)
     }
 
     /// Writes how many payments a user has.
@@ -969,16 +966,14 @@ impl ImportPayments {
     /// Those of the table.
     pub fn counts(&self, user: UserId, counts: Counts, at: Timestamp) -> Result<Import, TableError> {
         let key = Key::of("user_uuid", user);
-        self.counts
-            .import(
-                &key,
-                CountsRecord {
-                    user_uuid: user,
-                    counts,
-                },
-                at,
-            )
-            
+        self.counts.import(
+            &key,
+            CountsRecord {
+                user_uuid: user,
+                counts,
+            },
+            at,
+        )
     }
 
     /// A page of all payments; see [`Table::scan`].

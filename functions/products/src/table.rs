@@ -1013,7 +1013,6 @@ impl ImportProducts {
     pub fn product(&self, product: &Product, at: Timestamp) -> Result<Import, TableError> {
         self.products
             .import(&product_key(product.id), ProductRow::from(product), at)
-            
     }
 
     /// Writes what an order holds.
@@ -1022,9 +1021,7 @@ impl ImportProducts {
     /// Those of the table.
     pub fn reservation(&self, reservation: &Reservation, at: Timestamp) -> Result<Import, TableError> {
         let key = reservation_key(reservation.claim.order, reservation.claim.product);
-        self.reservations
-            .import(&key, ReservationRow::from(reservation), at)
-            
+        self.reservations.import(&key, ReservationRow::from(reservation), at)
     }
 
     /// Writes that a user keeps an eye on a product since `since`.

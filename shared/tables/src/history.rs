@@ -35,12 +35,20 @@ pub fn import(imports: &[Import]) -> Boxed<'_, Result<Vec<Imported>, TableError>
     Box::pin(async move {
         let mut outcomes = vec![Imported::Written; imports.len()];
         loop {
-            let open = || imports.iter().zip(&outcomes).enumerate().filter(|(_, (_, outcome))| **outcome == Imported::Written);
+            let open = || {
+                imports
+                    .iter()
+                    .zip(&outcomes)
+                    .enumerate()
+                    .filter(|(_, (_, outcome))| **outcome == Imported::Written)
+            };
             let positions: Vec<usize> = open().map(|(position, _)| position).collect();
             if positions.is_empty() {
                 return Ok(outcomes);
             }
-            let all = open().fold(Transaction::new(), |all, (_, (import, _))| all.put(&import.table, import.put.clone()));
+            let all = open().fold(Transaction::new(), |all, (_, (import, _))| {
+                all.put(&import.table, import.put.clone())
+            });
             match all.commit().await {
                 Ok(()) => return Ok(outcomes),
                 // What was changed here stays; the others are tried again without it.

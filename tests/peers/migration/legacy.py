@@ -247,7 +247,7 @@ for order in range(1, ORDERS + 1):
     recent = order > ORDERS - RECENT
     product = order
     buyer = chance.randint(1, USERS)
-    placed = NOW - chance.randint(60, 600) if recent else NOW - 2 * 3600 - int(chance.random() ** 2 * 700 * DAY)
+    placed = NOW - chance.randint(60, 600) if recent else NOW - 6 * 3600 - int(chance.random() ** 2 * 700 * DAY)
     status = 0 if recent else chance.choices([0, 1, 2, 3], [7, 4, 70, 19])[0]
     fen, quantity = prices[product], 1
     total = fen
