@@ -682,6 +682,9 @@ fn reservations(order: OrderId, lines: &[Line], created_at: Timestamp) -> Vec<Re
     reservations
 }
 
+/// What paid an order, all its payments, and their refunds.
+type Settled = (Option<Paid>, Vec<Payment>, Vec<Refund>);
+
 /// All attempts to pay one order.
 struct Attempts {
     /// In the order of their ids; as they would be if nothing had come of the order.
@@ -830,12 +833,7 @@ impl Attempts {
 
     /// Divides the money as the order has ended: the first payment that succeeded is the seller's if the order is completed,
     /// and held while it is paid; of every other one, and of those of a cancelled order, a refund waits for a person.
-    fn settle(
-        mut self,
-        standing: Standing,
-        ended_at: Timestamp,
-        now: Timestamp,
-    ) -> Result<(Option<Paid>, Vec<Payment>, Vec<Refund>), LedgerError> {
+    fn settle(mut self, standing: Standing, ended_at: Timestamp, now: Timestamp) -> Result<Settled, LedgerError> {
         let (first, mut refunds, mut paid) = (self.succeeded.first().copied(), Vec::new(), None);
         let (succeeded, returned) = (std::mem::take(&mut self.succeeded), std::mem::take(&mut self.returned));
         for payment in &mut self.all {
@@ -1318,7 +1316,7 @@ mod tests {
     #[test]
     fn ahead_of_the_switch_orders_under_way_stay_behind() {
         for (status, held_back) in [(0, false), (1, true), (2, false), (3, false)] {
-            let row = old_order(status, if matches!(status, 1 | 2) { &[] } else { &[] });
+            let row = old_order(status, &[]);
             let converted = judge(&WILLING, true, |context| order(&row, context));
             assert_eq!(
                 (converted.held_back, converted.item.is_none()),

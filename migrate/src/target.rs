@@ -237,10 +237,7 @@ impl Throttle {
     /// When so many writes, asked for at `now`, have their turn; at once where there is no limit.
     fn turn_at(&self, writes: usize, now: Instant) -> Option<Instant> {
         let gap = self.gap?;
-        let mut next = self
-            .next
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let at = (*next).max(now);
         *next = at + gap.saturating_mul(u32::try_from(writes).unwrap_or(u32::MAX));
         Some(at)

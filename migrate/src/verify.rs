@@ -200,7 +200,8 @@ async fn rows(run: &mut Run, verdict: &mut Verdict) -> Result<Vec<u64>, RunError
             }
             for (id, print) in &prints {
                 let is_held_back = || run.state.is_done(entity, *id, &[0; 16]);
-                if !run.state.is_done(entity, *id, print)? && !(run.ahead && is_held_back()?) {
+                let is_judged = run.state.is_done(entity, *id, print)? || run.ahead && is_held_back()?;
+                if !is_judged {
                     found.push(format!("{} {id} is new or has changed: copy again", entity.table()));
                 }
             }
