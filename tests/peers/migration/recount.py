@@ -20,12 +20,12 @@ if what == "nothing":
         assert not list(platform.scan(table, [KEYS[table]])), f"{table} is not empty"
     sys.exit()
 if what in ("tamper", "mend"):
-    # One fen of one order.
-    order = sorted(platform.scan("OrdersTable", ["order_uuid", "total"]), key=lambda item: item["order_uuid"]["S"])[0]
+    # One fen of one payment.
+    payment = sorted(platform.scan("PaymentsTable", ["payment_uuid"]), key=lambda item: item["payment_uuid"]["S"])[0]
     step = "1" if what == "tamper" else "-1"
     platform.dynamodb("UpdateItem", {
-        "TableName": "OrdersTable", "Key": {"order_uuid": order["order_uuid"]}, "UpdateExpression": "SET #total = #total + :step",
-        "ExpressionAttributeNames": {"#total": "total"}, "ExpressionAttributeValues": {":step": {"N": step}}})
+        "TableName": "PaymentsTable", "Key": payment, "UpdateExpression": "SET amount = amount + :step",
+        "ExpressionAttributeValues": {":step": {"N": step}}})
     sys.exit()
 
 socket, now = sys.argv[3], int(sys.argv[4])
