@@ -295,6 +295,34 @@ async fn compare(world: &World, histories: [&History<'_>; 2], list: &str, status
     assert_eq!(ids(&answer), [""; 0]);
 }
 
+/// Before, the announcements of orders knew history by themselves, and those of payments not at all.
+#[test]
+fn history_is_told_to_nobody_and_what_follows_from_it_is() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let people = [world.member("买家").await, world.member("卖家").await];
+        let History { buyer, seller, orders } = import(platform, people, 5, 1).await;
+        world.settle().await;
+        assert_eq!((buyer.notices().await.len(), seller.notices().await.len()), (0, 0));
+        let statistics = buyer.get("/api/orders/stats/").expect(200).await.json();
+        assert_eq!(
+            (&statistics["total_orders"], &statistics["pending_payment"]),
+            (&json!(5), &json!(1))
+        );
+
+        let pending = buyer.order(&json!({"order_uuid": orders.last().unwrap().id})).await;
+        buyer.pays(&pending).await;
+        world.settle().await;
+        assert_eq!(buyer.order(&pending).await["status"], 1);
+        assert!(!buyer.notices().await.is_empty() && !seller.notices().await.is_empty());
+        let statistics = buyer.get("/api/orders/stats/").expect(200).await.json();
+        assert_eq!(
+            (&statistics["total_orders"], &statistics["pending_payment"]),
+            (&json!(5), &json!(0))
+        );
+    });
+}
+
 #[test]
 fn a_buyer_takes_what_has_ended_off_his_lists_and_nothing_is_lost() {
     in_world(async |world| {

@@ -142,12 +142,14 @@ refused "is the disk full\|can not be written" full "$migrate" copy "${source[@]
 
 RANDOM=$seed
 killed=0
+# All rounds together are about as long as a whole copy, so that every part of it is struck.
+longest=$((orders / 1500 + 4))
 for round in $(seq "$kills"); do
   ahead=()
   [ "$round" -gt $((kills / 2)) ] || ahead=(--ahead)
   "$migrate" copy "${source[@]}" "${there[@]}" "${decided[@]}" "${ahead[@]}" >/dev/null 2>&1 &
   pid=$!
-  sleep "$((RANDOM % 12)).$((RANDOM % 10))"
+  sleep "$((RANDOM % longest)).$((RANDOM % 10))"
   if kill -9 "$pid" 2>/dev/null; then killed=$((killed + 1)); fi
   wait "$pid" 2>/dev/null || true
 done

@@ -566,7 +566,10 @@ mod tests {
 
         let hidden = happens(&ended, 4, now).unwrap();
         let called_off = happens(&under_way, 1, now).unwrap();
-        for change in [movement(Some(&ended), Some(&hidden), now), movement(Some(&under_way), Some(&called_off), now)] {
+        for change in [
+            movement(Some(&ended), Some(&hidden), now),
+            movement(Some(&under_way), Some(&called_off), now),
+        ] {
             assert_eq!(figures.take_in(&change, now), Ok(true));
             assert_eq!(figures.take_in(&change, now), Ok(false));
         }
