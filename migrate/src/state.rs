@@ -396,8 +396,9 @@ impl State {
     /// [`StateError::Store`].
     pub fn owners(&self, table: Table, second: bool, after: &str, limit: usize) -> Result<Vec<String>, StateError> {
         let column = if second { "owner2" } else { "owner" };
+        let index = if second { "written_owner2" } else { "written_owner" };
         let query = format!(
-            "SELECT DISTINCT {column} FROM written WHERE tab = ? AND {column} > ? ORDER BY {column} LIMIT {limit}"
+            "SELECT DISTINCT {column} FROM written INDEXED BY {index} WHERE tab = ? AND {column} > ? ORDER BY {column} LIMIT {limit}"
         );
         let mut query = self.db.prepare_cached(&query).map_err(|e| self.store(e))?;
         let rows = query
@@ -417,7 +418,10 @@ impl State {
         owner: &str,
     ) -> Result<Vec<(String, String, Vec<u8>)>, StateError> {
         let column = if second { "owner2" } else { "owner" };
-        let query = format!("SELECT key, record, print FROM written WHERE tab = ? AND {column} = ? ORDER BY key");
+        let index = if second { "written_owner2" } else { "written_owner" };
+        let query = format!(
+            "SELECT key, record, print FROM written INDEXED BY {index} WHERE tab = ? AND {column} = ? ORDER BY key"
+        );
         let mut query = self.db.prepare_cached(&query).map_err(|e| self.store(e))?;
         let rows = query
             .query_map([table.word(), owner], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
