@@ -67,8 +67,10 @@ else:
 taken += f""" AND (o.created_at {valid} OR o.updated_at {valid} OR COALESCE(o.payment_time {valid}, FALSE))
     AND {amounts.format(payment=payment, paid=paid)}"""
 succeeded = f"EXISTS (SELECT 1 FROM {payment} p WHERE {paid} AND p.status = 2)"
+# A date that can not be gives way to the next one of the row.
+placed = f"""CASE WHEN o.created_at {valid} THEN o.created_at WHEN o.updated_at {valid} THEN o.updated_at ELSE o.payment_time END"""
 becomes = f"""CASE WHEN o.status = 0 AND {succeeded} THEN 1
-    WHEN o.status = 0 AND o.created_at > FROM_UNIXTIME({now} - 3600) AND NOT {late} THEN 0 WHEN o.status = 0 THEN 3 ELSE o.status END"""
+    WHEN o.status = 0 AND {placed} > FROM_UNIXTIME({now} - 3600) AND NOT {late} THEN 0 WHEN o.status = 0 THEN 3 ELSE o.status END"""
 
 faults = []
 
