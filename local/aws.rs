@@ -168,7 +168,7 @@ impl AwsEndpoint {
                 mails: Mails::new(storage),
                 secrets,
                 connections: Connections::new(template.sockets.as_ref()),
-                permissions: Permissions::new(&template.functions),
+                permissions: Permissions::new(&template.functions, &template.roles),
                 sources,
                 functions: OnceLock::new(),
                 clock,

@@ -81,6 +81,8 @@ pub struct Options {
     pub providers: Providers,
     /// Whether the merchant works with certificates at the simulated Alipay, instead of bare keys.
     pub alipay_certificates: bool,
+    /// Whether there is the role with which `migrate` writes.
+    pub migration: bool,
     /// Whether an empty store gets accounts and products to play with.
     pub demo: bool,
     /// Whether the functions' logs are shown on stderr.
@@ -129,6 +131,7 @@ impl Options {
             edge: true,
             providers: Providers::Sandbox,
             alipay_certificates: false,
+            migration: false,
             demo: false,
             show_logs: std::env::var_os("CFMP_SHOW_LOGS").is_some(),
         }
@@ -228,7 +231,10 @@ impl Platform {
                 Some(Place::take(options.port.checked_add(1).filter(|port| *port > 1).unwrap_or(0)).await?)
             }
         };
-        let parameters = place.as_ref().map(Place::parameters).unwrap_or_default();
+        let mut parameters = place.as_ref().map(Place::parameters).unwrap_or_default();
+        if options.migration {
+            parameters.push(("Migration", "on".to_owned()));
+        }
         let mut template = Template::read_with(&options.template, &base_url, &parameters)?;
         let (data, temporary) = folder(&options.data)?;
         let lock = lock(&data)?;

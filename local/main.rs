@@ -51,6 +51,9 @@ struct Arguments {
     /// Works with certificates at the simulated Alipay, instead of bare keys.
     #[arg(long)]
     alipay_certificates: bool,
+    /// Lets `migrate` write the tables.
+    #[arg(long)]
+    migration: bool,
     /// Another template.
     #[arg(long, hide = true)]
     template: Option<PathBuf>,
@@ -558,6 +561,7 @@ async fn run(arguments: Arguments) -> Result<(), StartError> {
         edge: !arguments.no_edge,
         providers: arguments.providers.into(),
         alipay_certificates: arguments.alipay_certificates,
+        migration: arguments.migration,
         demo: !arguments.no_demo,
         show_logs: true,
     });

@@ -63,10 +63,9 @@ pub enum TemplateError {
 
 /// Types that only a deployment needs.
 fn is_deployment_only(kind: &str) -> bool {
-    const PREFIXES: [&str; 6] = [
+    const PREFIXES: [&str; 5] = [
         "AWS::CloudFront::",
         "AWS::CloudWatch::",
-        "AWS::IAM::",
         "AWS::S3::",
         "AWS::SES::",
         "AWS::Route53::",
@@ -250,6 +249,12 @@ fn add(
         "AWS::Serverless::HttpApi" => template.cors = cors(own(merged(&globals.http_api, properties))?)?,
         "AWS::DynamoDB::Table" => {
             template.tables.insert(id, store::table(named()?, own(properties)?)?);
+        }
+        "AWS::IAM::Role" => {
+            let statements = function::role_statements(own(properties)?)?;
+            if !statements.is_empty() {
+                template.roles.insert(id, statements);
+            }
         }
         "AWS::SNS::Topic" => {
             template.topics.insert(id, store::topic(named()?, own(properties)?)?);

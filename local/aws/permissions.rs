@@ -69,11 +69,12 @@ pub struct Permissions {
 }
 
 impl Permissions {
-    /// The permissions that `functions` state.
-    pub fn new(functions: &BTreeMap<String, Function>) -> Self {
+    /// The permissions that `functions` state, and `roles` of others.
+    pub fn new(functions: &BTreeMap<String, Function>, roles: &BTreeMap<String, Vec<Statement>>) -> Self {
         let statements = functions
             .iter()
             .map(|(id, function)| (id.clone(), function.statements.clone()))
+            .chain(roles.clone())
             .collect();
         Self {
             statements,

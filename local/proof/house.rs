@@ -113,6 +113,7 @@ impl House {
             edge: true,
             providers: self.site.providers,
             alipay_certificates: false,
+            migration: false,
             demo: false,
             show_logs: std::env::var_os("CFMP_SHOW_LOGS").is_some(),
         })

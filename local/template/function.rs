@@ -258,6 +258,28 @@ fn rate(expression: &str) -> Option<Duration> {
     number.checked_mul(unit).map(Duration::from_secs)
 }
 
+/// What a role states itself. Whom it trusts, and AWS's own policies, mean something on AWS only.
+pub(super) fn role_statements(mut given: Properties) -> Result<Vec<Statement>, TemplateError> {
+    given.skip(&[
+        "AssumeRolePolicyDocument",
+        "Description",
+        "ManagedPolicyArns",
+        "MaxSessionDuration",
+    ]);
+    let mut statements = Vec::new();
+    for policy in given.list("Policies")? {
+        let mut policy = Properties::new(&format!("{}.Policies", given.place()), policy)?;
+        policy.skip(&["PolicyName"]);
+        let document = policy
+            .object("PolicyDocument")?
+            .ok_or_else(|| policy.refuse("PolicyDocument is missing"))?;
+        statements.extend(policy_statements(document)?);
+        policy.finish()?;
+    }
+    given.finish()?;
+    Ok(statements)
+}
+
 fn policy_statements(mut policy: Properties) -> Result<Vec<Statement>, TemplateError> {
     policy.skip(&["Version"]);
     let statements = match policy.take("Statement") {

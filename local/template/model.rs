@@ -27,6 +27,8 @@ pub struct Template {
     pub queues: BTreeMap<String, Queue>,
     /// Secrets Manager secrets by logical id.
     pub secrets: BTreeMap<String, Secret>,
+    /// What roles of their own may do, by logical id: those that state it, for who is no function.
+    pub roles: BTreeMap<String, Vec<Statement>>,
 }
 
 /// One Lambda function.

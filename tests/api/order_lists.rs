@@ -9,6 +9,7 @@ use http::StatusCode;
 use kernel::{BuyerId, Money, OrderId, PaymentId, ProductId, Quantity, SellerId, Timestamp};
 use orders::delivery::{Particulars, Seal};
 use orders::order::{Line, Order, Paid, State};
+use orders::statistics::Figures;
 use orders::table::OrderRecord;
 use serde_json::{Value, json};
 
@@ -105,18 +106,13 @@ async fn import<'a>(platform: &Platform, people: [Member<'a>; 2], count: u64, fi
     let orders: Vec<Order> = (0..count).map(order).collect();
 
     let tables = &platform.template().tables;
-    // What ended long ago is counted by whoever imports it; the stream counts the two that are under way, once they are there.
-    let ended = |word: &str| {
-        let orders = orders.iter().filter(|order| order.status().word() == word);
-        json!({"N": orders.count().to_string()})
-    };
-    let none = json!({"N": "0"});
-    let counts = |completed: Value, cancelled: Value| json!({"M": {"pending_payment": none, "paid": none, "completed": completed, "cancelled": cancelled}});
+    // Streams pass over what is imported, so whoever imports it counts it.
+    let mut figures = Figures::default();
+    for order in &orders {
+        figures.import(order, now);
+    }
+    let figures: serde_dynamo::Item = serde_dynamo::to_item(&figures).unwrap();
     for (user, role) in [(&buyer.id, "buyer"), (&seller.id, "seller")] {
-        let figures = json!({
-            "orders": counts(ended("completed"), ended("cancelled")), "hidden": counts(none.clone(), none.clone()),
-            "kept": none, "days": {"M": {}}, "recent": {"M": {}},
-        });
         let item = json!({
             "user_uuid": {"S": user}, "role": {"S": role}, "version": {"N": "1000"}, "figures": {"M": figures},
         });
@@ -130,6 +126,8 @@ async fn import<'a>(platform: &Platform, people: [Member<'a>; 2], count: u64, fi
             .iter()
             .map(|order| {
                 let item: serde_dynamo::Item = serde_dynamo::to_item(OrderRecord::from(order)).unwrap();
+                let mut item = json!(item);
+                item["imported_at"] = json!({"N": now.millis().to_string()});
                 json!({"PutRequest": {"Item": item}})
             })
             .collect();
@@ -295,6 +293,34 @@ async fn compare(world: &World, histories: [&History<'_>; 2], list: &str, status
     )
     .await;
     assert_eq!(ids(&answer), [""; 0]);
+}
+
+/// Before, the announcements of orders knew history by themselves, and those of payments not at all.
+#[test]
+fn history_is_told_to_nobody_and_what_follows_from_it_is() {
+    in_world(async |world| {
+        let Some(platform) = world.platform() else { return };
+        let people = [world.member("买家").await, world.member("卖家").await];
+        let History { buyer, seller, orders } = import(platform, people, 5, 1).await;
+        world.settle().await;
+        assert_eq!((buyer.notices().await.len(), seller.notices().await.len()), (0, 0));
+        let statistics = buyer.get("/api/orders/stats/").expect(200).await.json();
+        assert_eq!(
+            (&statistics["total_orders"], &statistics["pending_payment"]),
+            (&json!(5), &json!(1))
+        );
+
+        let pending = buyer.order(&json!({"order_uuid": orders.last().unwrap().id})).await;
+        buyer.pays(&pending).await;
+        world.settle().await;
+        assert_eq!(buyer.order(&pending).await["status"], 1);
+        assert!(!buyer.notices().await.is_empty() && !seller.notices().await.is_empty());
+        let statistics = buyer.get("/api/orders/stats/").expect(200).await.json();
+        assert_eq!(
+            (&statistics["total_orders"], &statistics["pending_payment"]),
+            (&json!(5), &json!(0))
+        );
+    });
 }
 
 #[test]

@@ -135,6 +135,35 @@ fn no_service_depends_on_another() {
 }
 
 #[test]
+fn only_a_migration_has_a_role_of_its_own_and_it_names_what_it_may_do() {
+    assert!(template().roles.is_empty());
+    let on = [("Migration", "on".to_owned())];
+    let path = cfmp::root().join("template.yaml");
+    let template = Template::read_with(&path, "http://127.0.0.1:3000", &on).unwrap();
+    let statements = &template.roles["MigrationRole"];
+    assert_eq!(template.roles.len(), 1);
+    let actions: BTreeSet<&str> = statements
+        .iter()
+        .flat_map(|statement| &statement.actions)
+        .map(String::as_str)
+        .collect();
+    let expected = [
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:Scan",
+        "secretsmanager:GetSecretValue",
+    ];
+    assert_eq!(actions, BTreeSet::from(expected));
+    for statement in statements {
+        assert!(statement.allow);
+        assert!(
+            statement.resources.iter().all(|resource| !resource.contains('*')),
+            "{statement:?}"
+        );
+    }
+}
+
+#[test]
 fn functions_end_before_their_clients_give_up() {
     for function in template().functions.values() {
         assert!(function.timeout < CLIENTS_PATIENCE, "{}", function.logical_id);

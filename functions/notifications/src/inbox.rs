@@ -156,6 +156,17 @@ impl Inbox {
         (next, era)
     }
 
+    /// Counts a notification that a migration writes, read or unread.
+    pub fn import(&mut self, id: NotificationId, kind: Kind, is_unread: bool) {
+        self.version = 1;
+        let tally = &mut self.tallies[kind as usize];
+        tally.total += 1;
+        if is_unread {
+            tally.unread += 1;
+            tally.unread_from = Some(tally.unread_from.map_or(id, |from| from.min(id)));
+        }
+    }
+
     /// The promises, once there are so many that they have to be looked up.
     #[must_use]
     pub fn old_promises(&self) -> Vec<NotificationId> {

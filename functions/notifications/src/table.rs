@@ -11,7 +11,7 @@ use cloud::{Cloud, StartError};
 use futures::future::try_join_all;
 use kernel::{Clock, NotificationId, Page, PageRequest, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use tables::{Key, Order, Query, Table, TableError, Transaction, Update};
+use tables::{Import, Key, Order, Place, Query, Scanned, Table, TableError, Transaction, Update};
 
 use crate::backlog::{self, Arrived, Start};
 use crate::inbox::{Filter, Inbox, Tally, Wanted};
@@ -921,6 +921,67 @@ impl Mailbag {
             .delete_if(&entry_key(user, &mailed(id)), "notification_uuid", id)
             .await;
         lost(given_back).map(|_| ())
+    }
+}
+
+/// Writes notifications that come from an older system, and inboxes that count them.
+#[derive(Debug)]
+pub struct ImportNotifications {
+    notifications: Table,
+    inboxes: Table,
+}
+
+impl ImportNotifications {
+    /// Reads `NOTIFICATIONS_TABLE` and `INBOXES_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] when one is not set.
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            notifications: Table::from_env(cloud, "NOTIFICATIONS_TABLE")?,
+            inboxes: Table::from_env(cloud, "INBOXES_TABLE")?,
+        })
+    }
+
+    /// Writes a notification. It arrived when it came about: a page that asks what it missed is not told of old times.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn notification(&self, notification: &Notification, at: Timestamp) -> Result<Import, TableError> {
+        let row = StoredNotification::of(notification, notification.created_at)?;
+        let key = notification_key(notification.user, notification.id);
+        self.notifications.import(&key, row, at)
+    }
+
+    /// Writes the inbox of a user.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn inbox(&self, inbox: &Inbox, at: Timestamp) -> Result<Import, TableError> {
+        let row = InboxRow::from(inbox);
+        self.inboxes.import(&entry_key(inbox.user, INBOX), row, at)
+    }
+
+    /// A page of all notifications; see [`Table::scan`].
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn page(&self, from: Option<Place>) -> Result<Scanned<Notification>, TableError> {
+        let page: Scanned<StoredNotification> = self.notifications.scan(from).await?;
+        let notifications = page.items.into_iter().map(StoredNotification::notification);
+        Ok(Scanned {
+            items: notifications.collect::<Result<_, _>>()?,
+            next: page.next,
+        })
+    }
+
+    /// The user's inbox.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn inbox_of(&self, user: UserId) -> Result<Inbox, TableError> {
+        let row: Option<InboxRow> = self.inboxes.find(&entry_key(user, INBOX)).await?;
+        Ok(row.map_or_else(|| Inbox::new(user), Inbox::from))
     }
 }
 

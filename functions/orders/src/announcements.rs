@@ -22,10 +22,6 @@ pub fn of(change: &Change<OrderRecord>) -> Result<Vec<Announcement>, EventError>
     let (before, after) = (parse(&change.before)?, parse(&change.after)?);
     // Orders are never deleted; if a person does it by hand, nobody is told.
     let Some(order) = after else { return Ok(Vec::new()) };
-    // The older system told of what is imported from there.
-    if before.is_none() && order.legacy_id.is_some() {
-        return Ok(Vec::new());
-    }
     let mut announcements = Vec::new();
     for event in order_events(before.as_ref(), &order) {
         announcements.push(announce(ORDER_EVENTS, &order, event)?);

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use cloud::{Cloud, StartError};
 use kernel::{BuyerId, OrderId, ProductId, Timestamp};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tables::{Key, Table, TableError, Transaction, Update};
 
 use crate::error::OrderError;
+use crate::order::Order;
 
 /// Longer than create-order may run (template.yaml): after that, a claim without an order is of one that never came.
 pub const IN_FLIGHT: Duration = Duration::from_secs(10);
@@ -116,6 +117,29 @@ impl Claims {
             }
         }
     }
+}
+
+/// The claim of an imported order on one of its products.
+pub(crate) fn imported(order: &Order, product: ProductId) -> (Key, ClaimRow) {
+    let row = ClaimRow {
+        buyer_uuid: order.buyer,
+        product_uuid: product,
+        order_uuid: order.id,
+        claimed_at: order.placed_at,
+        expires_at: order.due_at().unwrap_or(order.placed_at).plus(KEPT).seconds(),
+    };
+    (key(order.buyer, product), row)
+}
+
+/// A claim as it is stored.
+#[derive(Debug, Serialize)]
+pub(crate) struct ClaimRow {
+    buyer_uuid: BuyerId,
+    product_uuid: ProductId,
+    order_uuid: OrderId,
+    claimed_at: Timestamp,
+    /// Seconds, as the table's time to live counts.
+    expires_at: i64,
 }
 
 fn key(buyer: BuyerId, product: ProductId) -> Key {

@@ -128,12 +128,6 @@ impl Movement {
         [account(self.buyer, Party::Buyer), account(self.seller, Party::Seller)]
     }
 
-    /// An order that ended long before it came into the table: whoever imported it wrote its figures as well.
-    fn is_import(&self, now: Timestamp) -> bool {
-        let ended = self.after.and_then(|after| after.ended_at);
-        self.before.is_none() && ended.is_some_and(|ended| now.since(ended) > REMEMBERED)
-    }
-
     /// An order that a person deleted counts no more, as if that were one version more.
     fn version(&self) -> u64 {
         match (self.after, self.before) {
@@ -202,7 +196,6 @@ impl Figures {
             // Remembered anew once an hour, so that it is not forgotten while it still changes.
             Some(Counted(_, since, contribution)) if *contribution == next && *since == hour(now) => return Ok(false),
             Some(Counted(_, _, contribution)) => *contribution,
-            None if movement.is_import(now) => return Ok(false),
             None => counted_of_unknown(movement, now)?,
         };
         if let Some(contribution) = counted {
@@ -214,6 +207,18 @@ impl Figures {
         self.recent.insert(key, Counted(version, hour(now), next));
         self.forget(now);
         Ok(true)
+    }
+
+    /// Counts an order that a migration writes. Its later changes find what was counted: remembered here, where it is under
+    /// way or changed lately; in the image before the change, where it ended long ago.
+    pub fn import(&mut self, order: &Order, now: Timestamp) {
+        let standing = Standing::of(order);
+        self.add(standing.contribution, order.placed_at, 1, now);
+        let is_lately = |at: Timestamp| now.since(at) <= REMEMBERED;
+        if standing.ended_at.is_none_or(is_lately) || is_lately(standing.changed_at) {
+            let counted = Counted(standing.version, hour(now), Some(standing.contribution));
+            self.recent.insert(order.id.to_string(), counted);
+        }
     }
 
     fn add(&mut self, contribution: Contribution, placed_at: Timestamp, sign: i64, now: Timestamp) {
@@ -547,24 +552,29 @@ mod tests {
         assert_eq!(figures.take_in(&hides, later), Ok(false), "it does not come back");
     }
 
+    /// The stream passes over what is imported. Whether it ended long ago or lives on, its next change is counted once.
     #[test]
     fn what_was_imported_is_counted_by_whoever_imported_it() {
         let ended = happens(&order(1000, START), 1, START).unwrap();
         let now = START.plus(hours(24 * 365));
-        let mut figures = Figures {
-            orders: Counts {
-                cancelled: 1,
-                ..Counts::default()
-            },
-            ..Figures::default()
-        };
-        assert_eq!(figures.take_in(&movement(None, Some(&ended), now), now), Ok(false));
+        let under_way = order(1000, now);
+        let mut figures = Figures::default();
+        figures.import(&ended, now);
+        figures.import(&under_way, now);
+        assert_eq!((figures.orders.cancelled, figures.orders.pending_payment), (1, 1));
+        assert_eq!(figures.recent.len(), 1, "what ended long ago is not remembered");
+
         let hidden = happens(&ended, 4, now).unwrap();
-        assert_eq!(
-            figures.take_in(&movement(Some(&ended), Some(&hidden), now), now),
-            Ok(true)
-        );
-        assert_eq!((figures.orders.total(), figures.hidden.cancelled), (1, 1));
+        let called_off = happens(&under_way, 1, now).unwrap();
+        for change in [
+            movement(Some(&ended), Some(&hidden), now),
+            movement(Some(&under_way), Some(&called_off), now),
+        ] {
+            assert_eq!(figures.take_in(&change, now), Ok(true));
+            assert_eq!(figures.take_in(&change, now), Ok(false));
+        }
+        assert_eq!((figures.orders.total(), figures.hidden.cancelled), (2, 1));
+        assert_eq!((figures.orders.cancelled, figures.orders.pending_payment), (2, 0));
     }
 
     #[test]

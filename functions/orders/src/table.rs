@@ -3,9 +3,9 @@
 use cloud::{Cloud, StartError};
 use contracts::orders::CancelledBy;
 use contracts::payments::PaymentMethod;
-use kernel::{BuyerId, Money, OrderId, SellerId, Timestamp, UserId};
+use kernel::{BuyerId, Money, OrderId, ProductId, SellerId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use tables::{Key, Query, Table, TableError, WhenConditionFails, due_shard, due_shards};
+use tables::{Import, Key, Place, Query, Scanned, Table, TableError, WhenConditionFails, due_shard, due_shards};
 
 use crate::delivery::SealedParticulars;
 use crate::error::OrderError;
@@ -625,6 +625,93 @@ impl DueOrders {
         });
         let due = futures::future::try_join_all(shards).await?;
         Ok(due.into_iter().flatten().map(|due| due.order_uuid).collect())
+    }
+}
+
+/// Writes orders that come from an older system, the counters of their users, and the claims of those that wait for payment.
+#[derive(Debug, Clone)]
+pub struct ImportOrders {
+    orders: Table,
+    figures: Table,
+    claims: Table,
+}
+
+impl ImportOrders {
+    /// Reads `ORDERS_TABLE`, `ORDER_STATISTICS_TABLE` and `PENDING_CLAIMS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            orders: Table::from_env(cloud, "ORDERS_TABLE")?,
+            figures: Table::from_env(cloud, "ORDER_STATISTICS_TABLE")?,
+            claims: Table::from_env(cloud, "PENDING_CLAIMS_TABLE")?,
+        })
+    }
+
+    /// Writes an order.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn order(&self, order: &Order, at: Timestamp) -> Result<Import, TableError> {
+        self.orders.import(&key(order.id), OrderRecord::from(order), at)
+    }
+
+    /// Writes what an account's orders amount to: the stream passes over imported orders.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn figures(&self, account: Account, figures: &Figures, at: Timestamp) -> Result<Import, TableError> {
+        let record = FiguresRecord {
+            user_uuid: account.user,
+            role: account.role,
+            figures: figures.clone(),
+            version: 1,
+        };
+        self.figures.import(&account_key(account), record, at)
+    }
+
+    /// Claims the products of an order that waits for its payment.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn claims(&self, order: &Order) -> Result<Vec<Import>, TableError> {
+        let mut products: Vec<ProductId> = order.lines.iter().map(|line| line.product_uuid).collect();
+        products.sort_unstable();
+        products.dedup();
+        let claims = products.into_iter().map(|product| {
+            let (key, row) = crate::claim::imported(order, product);
+            self.claims.import(&key, row, order.placed_at)
+        });
+        claims.collect()
+    }
+
+    /// A page of all orders; see [`Table::scan`].
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn page(&self, from: Option<Place>) -> Result<Scanned<Order>, TableError> {
+        let page: Scanned<OrderRecord> = self.orders.scan(from).await?;
+        Ok(Scanned {
+            items: page.items.into_iter().map(Order::try_from).collect::<Result<_, _>>()?,
+            next: page.next,
+        })
+    }
+
+    /// A page of all counters.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn figures_page(&self, from: Option<Place>) -> Result<Scanned<(Account, Figures)>, TableError> {
+        let page: Scanned<FiguresRecord> = self.figures.scan(from).await?;
+        let account = |record: FiguresRecord| {
+            let (user, role) = (record.user_uuid, record.role);
+            (Account { user, role }, record.figures)
+        };
+        Ok(Scanned {
+            items: page.items.into_iter().map(account).collect(),
+            next: page.next,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ pub mod cashier;
 pub mod error;
 pub mod head;
 pub mod ledger;
+pub mod legacy;
 pub mod orders;
 pub mod payment;
 pub mod provider;

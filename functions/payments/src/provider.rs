@@ -20,6 +20,8 @@ pub enum ProviderName {
     Alipay,
     /// WeChat Pay, API v3.
     WechatPay,
+    /// The older system, whose payments were imported.
+    Legacy,
 }
 
 impl ProviderName {
@@ -30,6 +32,7 @@ impl ProviderName {
             Self::Sandbox => "sandbox",
             Self::Alipay => "alipay",
             Self::WechatPay => "wechat_pay",
+            Self::Legacy => "legacy",
         }
     }
 }

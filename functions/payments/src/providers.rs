@@ -10,6 +10,7 @@ use http_function::HeaderMap;
 
 use crate::alipay::Alipay;
 use crate::error::PaymentError;
+use crate::legacy::Legacy;
 use crate::provider::{Provider, ProviderName};
 use crate::sandbox::{self, Sandbox};
 use crate::wechat_pay::WechatPay;
@@ -124,6 +125,7 @@ impl Providers {
             ProviderName::Sandbox => self.sandbox.as_ref().map(|sandbox| sandbox as &dyn Provider),
             ProviderName::Alipay => self.alipay.real(),
             ProviderName::WechatPay => self.wechat_pay.real(),
+            ProviderName::Legacy => Some(&Legacy as &dyn Provider),
         }
         .ok_or(PaymentError::ProviderGone(name))
     }

@@ -5,7 +5,9 @@ use contracts::payments::{PaymentMethod, RefundReason};
 use kernel::{Money, OrderId, Page, PageRequest, PaymentId, RefundId, Timestamp, UserId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tables::{Key, Order, Query, Table, TableError, Transaction, Update, due_shard, due_shards};
+use tables::{
+    Import, Key, Order, Place, Query, Scanned, Table, TableError, Transaction, Update, due_shard, due_shards,
+};
 
 use crate::error::PaymentError;
 use crate::head::Head;
@@ -285,7 +287,7 @@ fn listed_under(user: UserId, shown: Shown) -> String {
 
 /// How many payments a user has, by what clients know of their status. Each count is changed in the transaction that
 /// changes a payment, so that together they are always as many as there are payments.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
     pending: i64,
@@ -296,6 +298,18 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// One more that is shown as `shown`.
+    pub fn import(&mut self, shown: Shown) {
+        let count = match shown {
+            Shown::Pending => &mut self.pending,
+            Shown::Processing => &mut self.processing,
+            Shown::Success => &mut self.success,
+            Shown::Failed => &mut self.failed,
+            Shown::Cancelled => &mut self.cancelled,
+        };
+        *count += 1;
+    }
+
     /// So many are shown as `shown`.
     #[must_use]
     pub fn of(&self, shown: Shown) -> usize {
@@ -895,6 +909,124 @@ async fn due_in<T: DeserializeOwned>(table: &Table, now: Timestamp) -> Result<Ve
         .into_iter()
         .flatten()
         .collect())
+}
+
+/// Writes payments that come from an older system, with all that is kept beside them.
+#[derive(Debug, Clone)]
+pub struct ImportPayments {
+    payments: Table,
+    refunds: Table,
+    heads: Table,
+    counts: Table,
+}
+
+impl ImportPayments {
+    /// Reads `PAYMENTS_TABLE`, `REFUNDS_TABLE`, `ORDER_PAYMENTS_TABLE` and `PAYMENT_COUNTS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            payments: Table::from_env(cloud, "PAYMENTS_TABLE")?,
+            refunds: Table::from_env(cloud, "REFUNDS_TABLE")?,
+            heads: Table::from_env(cloud, "ORDER_PAYMENTS_TABLE")?,
+            counts: Table::from_env(cloud, "PAYMENT_COUNTS_TABLE")?,
+        })
+    }
+
+    /// Writes a payment.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn payment(&self, payment: &Payment, at: Timestamp) -> Result<Import, TableError> {
+        let record = PaymentRecord::from(payment);
+        self.payments.import(&payment_key(payment.id), record, at)
+    }
+
+    /// Writes a refund.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn refund(&self, refund: &Refund, at: Timestamp) -> Result<Import, TableError> {
+        self.refunds
+            .import(&refund_key(refund.id), RefundRecord::from(refund), at)
+    }
+
+    /// Writes what is known about all attempts to pay an order.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn head(&self, head: &Head, at: Timestamp) -> Result<Import, TableError> {
+        self.heads.import(&head_key(head.order), HeadRecord::from(head), at)
+    }
+
+    /// Writes how many payments a user has.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn counts(&self, user: UserId, counts: Counts, at: Timestamp) -> Result<Import, TableError> {
+        let key = Key::of("user_uuid", user);
+        self.counts.import(
+            &key,
+            CountsRecord {
+                user_uuid: user,
+                counts,
+            },
+            at,
+        )
+    }
+
+    /// A page of all payments; see [`Table::scan`].
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn page(&self, from: Option<Place>) -> Result<Scanned<Payment>, TableError> {
+        let page: Scanned<PaymentRecord> = self.payments.scan(from).await?;
+        Ok(Scanned {
+            items: page
+                .items
+                .into_iter()
+                .map(Payment::try_from)
+                .collect::<Result<_, _>>()?,
+            next: page.next,
+        })
+    }
+
+    /// A page of all refunds.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn refunds_page(&self, from: Option<Place>) -> Result<Scanned<Refund>, TableError> {
+        let page: Scanned<RefundRecord> = self.refunds.scan(from).await?;
+        Ok(Scanned {
+            items: page.items.into_iter().map(Refund::from).collect(),
+            next: page.next,
+        })
+    }
+
+    /// A page of all counts.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn counts_page(&self, from: Option<Place>) -> Result<Scanned<(UserId, Counts)>, TableError> {
+        let page: Scanned<CountsRecord> = self.counts.scan(from).await?;
+        Ok(Scanned {
+            items: page
+                .items
+                .into_iter()
+                .map(|record| (record.user_uuid, record.counts))
+                .collect(),
+            next: page.next,
+        })
+    }
+}
+
+/// The counts of a user, as they are stored.
+#[derive(Serialize, Deserialize)]
+struct CountsRecord {
+    user_uuid: UserId,
+    #[serde(flatten)]
+    counts: Counts,
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use cloud::{Cloud, StartError};
 use futures::future::try_join_all;
 use kernel::{Money, OrderId, ProductId, Quantity, SellerId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use tables::{Key, Order, Query, Table, TableError, Transaction, Update, WhenConditionFails, due_shard, due_shards};
+use tables::{
+    Import, Key, Order, Place, Query, Scanned, Table, TableError, Transaction, Update, WhenConditionFails, due_shard,
+    due_shards,
+};
 use uuid::Uuid;
 
 use crate::error::ProductError;
@@ -980,6 +983,93 @@ fn changes_of_stock(update: Update, quantity: Quantity) -> Update {
         .name("#version", "version")
         .number(":pieces", i64::from(quantity.get()))
         .number(":one", 1)
+}
+
+/// Writes products that come from an older system, and what orders hold of them.
+#[derive(Debug, Clone)]
+pub struct ImportProducts {
+    products: Table,
+    reservations: Table,
+    collections: Table,
+}
+
+impl ImportProducts {
+    /// Reads `PRODUCTS_TABLE`, `RESERVATIONS_TABLE` and `COLLECTIONS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] names the one that is not set.
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            products: Table::from_env(cloud, "PRODUCTS_TABLE")?,
+            reservations: Table::from_env(cloud, "RESERVATIONS_TABLE")?,
+            collections: Table::from_env(cloud, "COLLECTIONS_TABLE")?,
+        })
+    }
+
+    /// Writes a product.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn product(&self, product: &Product, at: Timestamp) -> Result<Import, TableError> {
+        self.products
+            .import(&product_key(product.id), ProductRow::from(product), at)
+    }
+
+    /// Writes what an order holds.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn reservation(&self, reservation: &Reservation, at: Timestamp) -> Result<Import, TableError> {
+        let key = reservation_key(reservation.claim.order, reservation.claim.product);
+        self.reservations.import(&key, ReservationRow::from(reservation), at)
+    }
+
+    /// Writes that a user keeps an eye on a product since `since`.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub fn collection(
+        &self,
+        user: UserId,
+        product: ProductId,
+        since: Timestamp,
+        at: Timestamp,
+    ) -> Result<Import, TableError> {
+        let row = CollectionRow {
+            user_uuid: user,
+            product_uuid: product,
+            created_at: since,
+        };
+        self.collections.import(&collection_key(user, product), row, at)
+    }
+
+    /// A page of all products; see [`Table::scan`].
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn page(&self, from: Option<Place>) -> Result<Scanned<Product>, TableError> {
+        let page: Scanned<ProductRow> = self.products.scan(from).await?;
+        Ok(Scanned {
+            items: page.items.into_iter().map(Product::from).collect(),
+            next: page.next,
+        })
+    }
+
+    /// A page of all reservations.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn reservations_page(&self, from: Option<Place>) -> Result<Scanned<Reservation>, TableError> {
+        let page: Scanned<StoredReservation> = self.reservations.scan(from).await?;
+        Ok(Scanned {
+            items: page
+                .items
+                .into_iter()
+                .map(|StoredReservation(reservation)| reservation)
+                .collect(),
+            next: page.next,
+        })
+    }
 }
 
 #[cfg(test)]

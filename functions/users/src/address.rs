@@ -34,7 +34,11 @@ impl AddressSeal {
         cloud.derived("SEALING_SECRET", Self::derive).await
     }
 
-    fn derive(seed: &Seed) -> Result<Self, SeedError> {
+    /// The keys that `seed` determines.
+    ///
+    /// # Errors
+    /// Why the seed is none.
+    pub fn derive(seed: &Seed) -> Result<Self, SeedError> {
         Seal::derive(seed, "user-addresses").map(Self)
     }
 

@@ -1,10 +1,14 @@
 //! Passwords: what is accepted, and how they are kept.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
+use aws_lc_rs::pbkdf2;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// Longer than any password that the rules allow; keeps megabytes away from the hash.
@@ -23,7 +27,7 @@ pub enum Weakness {
     Simplicity,
 }
 
-/// A password as it is kept: a PHC string of argon2id.
+/// A password as it is kept: a PHC string of argon2id; or, until its user logs in again, what the older system kept.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PasswordHash(String);
@@ -69,9 +73,31 @@ impl Password {
 }
 
 impl PasswordHash {
+    /// What the older system kept, `pbkdf2_sha256$<iterations>$<salt>$<hash>`: the first log-in makes a newer hash of it.
+    /// `None`: no password fits this text.
+    #[must_use]
+    pub fn imported(text: &str) -> Option<Self> {
+        Django::read(text).map(|_| Self(text.to_owned()))
+    }
+
+    /// For an account whose hash could not be imported: no password fits.
+    #[must_use]
+    pub fn of_nobody() -> Self {
+        nobody()
+    }
+
+    /// The text that is stored.
+    #[must_use]
+    pub fn as_stored(&self) -> &str {
+        &self.0
+    }
+
     /// Whether it is the hash of `password`.
     #[must_use]
     pub fn is_of(&self, password: &Password) -> bool {
+        if let Some(django) = Django::read(&self.0) {
+            return django.is_of(password);
+        }
         Phc::new(&self.0).is_ok_and(|hash| hasher().verify_password(password.0.as_bytes(), &hash).is_ok())
     }
 
@@ -82,6 +108,31 @@ impl PasswordHash {
         let Ok(hash) = Phc::new(&self.0) else { return true };
         let made_with = Params::try_from(&hash).ok();
         hash.algorithm != Algorithm::Argon2id.ident() || made_with.as_ref().map(costs) != Some(costs(&PARAMS))
+    }
+}
+
+/// A hash by Django's `PBKDF2PasswordHasher`, as its documentation describes the text.
+struct Django<'a> {
+    iterations: NonZeroU32,
+    salt: &'a str,
+    hash: Vec<u8>,
+}
+
+/// Django's own default has grown to 1 200 000 over the years; a stored number must not keep a function busy for longer.
+const MOST_ITERATIONS: u32 = 2_000_000;
+
+impl<'a> Django<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let mut parts = text.strip_prefix("pbkdf2_sha256$")?.splitn(3, '$');
+        let iterations: NonZeroU32 = parts.next()?.parse().ok()?;
+        let salt = parts.next().filter(|salt| !salt.is_empty())?;
+        let hash = BASE64.decode(parts.next()?).ok()?;
+        (iterations.get() <= MOST_ITERATIONS && hash.len() == 32).then_some(Self { iterations, salt, hash })
+    }
+
+    fn is_of(&self, password: &Password) -> bool {
+        let (salt, password) = (self.salt.as_bytes(), password.0.as_bytes());
+        pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, self.iterations, salt, password, &self.hash).is_ok()
     }
 }
 
@@ -185,6 +236,27 @@ mod tests {
         assert!(older.is_of(&password("abc123")));
         assert!(PasswordHash("no hash at all".into()).is_outdated());
         assert!(!PasswordHash("no hash at all".into()).is_of(&password("abc123")));
+    }
+
+    /// Made with Python: `hashlib.pbkdf2_hmac("sha256", b"abc123", b"seasalt", 1000)`.
+    #[test]
+    fn a_hash_of_the_older_system_fits_its_password_and_is_outdated() {
+        let text = "pbkdf2_sha256$1000$seasalt$8XaDGBL3lVz4jJwUa2tEnOrb5n/tmm4jwD4Wd22hMX4=";
+        let older = PasswordHash::imported(text).unwrap();
+        assert!(older.is_of(&password("abc123")));
+        assert!(!older.is_of(&password("abc124")) && !older.is_of(&password("")));
+        assert!(older.is_outdated());
+        for text in [
+            "",
+            "!unusable",
+            "md5$seasalt$f5531bef9f3687d0ccf0f617f0e25573",
+            "pbkdf2_sha256$0$seasalt$8XaDGBL3lVz4jJwUa2tEnOrb5n/tmm4jwD4Wd22hMX4=",
+            "pbkdf2_sha256$9000000$seasalt$8XaDGBL3lVz4jJwUa2tEnOrb5n/tmm4jwD4Wd22hMX4=",
+            "pbkdf2_sha256$1000$$8XaDGBL3lVz4jJwUa2tEnOrb5n/tmm4jwD4Wd22hMX4=",
+            "pbkdf2_sha256$1000$seasalt$c2hvcnQ=",
+        ] {
+            assert!(PasswordHash::imported(text).is_none(), "{text}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use kernel::{Timestamp, UserId};
 use keys::user_token::LIFETIME;
 use keys::{Privilege, Revocation};
 use serde::{Deserialize, Serialize};
-use tables::{Key, Query, Table, TableError, Transaction, Update, WhenConditionFails};
+use tables::{Import, Key, Place, Query, Scanned, Table, TableError, Transaction, Update, WhenConditionFails};
 
 use crate::UserError;
 use crate::address::SealedAddress;
@@ -467,6 +467,55 @@ impl Registrations {
             Err(TableError::TransactionRefused { actions }) if actions.contains(&2) => Err(UserError::UsernameTaken),
             outcome => outcome.when_condition_fails(|| UserError::CaptchaWrong),
         }
+    }
+}
+
+/// Writes accounts that come from an older system.
+#[derive(Debug, Clone)]
+pub struct ImportUsers {
+    users: Table,
+    logins: Table,
+}
+
+impl ImportUsers {
+    /// Reads `USERS_TABLE` and `LOGINS_TABLE`.
+    ///
+    /// # Errors
+    /// [`StartError`] when one is not set.
+    pub fn from_env(cloud: &Cloud) -> Result<Self, StartError> {
+        Ok(Self {
+            users: Table::from_env(cloud, "USERS_TABLE")?,
+            logins: Table::from_env(cloud, "LOGINS_TABLE")?,
+        })
+    }
+
+    /// An account and the two names that lead to it.
+    ///
+    /// # Errors
+    /// Those of the tables.
+    pub fn user(&self, user: &User, at: Timestamp) -> Result<[Import; 3], TableError> {
+        let login = |login: String| {
+            let key = login_key(&login);
+            let user_uuid = user.id;
+            self.logins.import(&key, LoginRow { login, user_uuid }, at)
+        };
+        Ok([
+            login(email_login(&user.email))?,
+            login(username_login(&user.username))?,
+            self.users.import(&user_key(user.id), UserRow::from(user), at)?,
+        ])
+    }
+
+    /// A page of all accounts; see [`Table::scan`].
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn page(&self, from: Option<Place>) -> Result<Scanned<User>, TableError> {
+        let page: Scanned<UserRow> = self.users.scan(from).await?;
+        Ok(Scanned {
+            items: page.items.into_iter().map(User::from).collect(),
+            next: page.next,
+        })
     }
 }
 

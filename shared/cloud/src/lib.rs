@@ -52,7 +52,14 @@ impl Cloud {
     /// # Errors
     /// [`StartError`] when credentials or region are missing.
     pub fn from_env() -> Result<Self, StartError> {
-        let settings = Settings::from_env();
+        Self::with(Settings::from_env())
+    }
+
+    /// The same with these settings.
+    ///
+    /// # Errors
+    /// [`StartError`] when credentials or region are missing.
+    pub fn with(settings: Settings) -> Result<Self, StartError> {
         let credentials = Credentials::new(
             settings.required("AWS_ACCESS_KEY_ID")?,
             settings.required("AWS_SECRET_ACCESS_KEY")?,

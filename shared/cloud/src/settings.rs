@@ -1,11 +1,19 @@
 //! Settings from environment variables, read while a function starts and nowhere else.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
 /// The environment of a function.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings(());
+#[derive(Clone, Copy)]
+pub struct Settings(Option<&'static BTreeMap<String, String>>);
+
+/// Shows nothing: settings may hold credentials.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Settings(..)")
+    }
+}
 
 /// A setting that is missing or can not be read. The message names the variable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +33,14 @@ pub enum SettingError {
 
 impl Settings {
     pub(crate) fn from_env() -> Self {
-        Self(())
+        Self(None)
+    }
+
+    /// These settings, in place of the environment's: for a program that is no function and works in place of several.
+    /// They stay for the life of the process.
+    #[must_use]
+    pub fn given(settings: BTreeMap<String, String>) -> Self {
+        Self(Some(Box::leak(Box::new(settings))))
     }
 
     /// The value of `name`.
@@ -39,7 +54,11 @@ impl Settings {
     /// The value of `name`; empty counts as absent.
     #[must_use]
     pub fn optional(&self, name: &'static str) -> Option<String> {
-        std::env::var(name).ok().filter(|value| !value.is_empty())
+        let value = match self.0 {
+            Some(given) => given.get(name).cloned(),
+            None => std::env::var(name).ok(),
+        };
+        value.filter(|value| !value.is_empty())
     }
 
     /// The value of `name`, parsed.

@@ -8,6 +8,7 @@ use cloud::{Cloud, StartError};
 use kernel::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tables::IMPORTED_AT;
 
 use crate::door::{Answer, Handler, serve};
 use crate::publisher::{Announcement, Publisher};
@@ -28,10 +29,20 @@ pub struct Change<T> {
 
 type OneChange = Arc<dyn Fn(EventRecord) -> Result<Vec<Announcement>, EventError> + Send + Sync>;
 
+/// Whether a change is history: a migration wrote the item as the older system had it. Nothing follows from that. What
+/// changes afterwards is life: whoever writes the whole item drops the mark, whoever changes a part leaves it as it was.
+fn is_history(record: &EventRecord) -> bool {
+    let (old, new) = (
+        record.change.old_image.get(IMPORTED_AT),
+        record.change.new_image.get(IMPORTED_AT),
+    );
+    new.is_some() && new != old
+}
+
 /// Runs a stream function until the Lambda service ends it: `announce` says which events one change amounts to. It is
 /// pure, so that reading the stream again announces the same.
 ///
-/// Changes are handled in order. The first that fails is reported, and Lambda continues from there.
+/// What a migration wrote is passed over. Changes are handled in order. The first that fails is reported, and Lambda continues from there.
 pub fn open_stream<T, F>(
     announce: impl Fn(&Change<T>) -> Result<Vec<Announcement>, F> + Send + Sync + 'static,
 ) -> ExitCode
@@ -69,7 +80,8 @@ fn change<T: DeserializeOwned>(record: EventRecord) -> Result<Change<T>, EventEr
 type WholeBatch<T> = Arc<dyn Fn(Vec<Change<T>>) -> Boxed<Result<(), EventError>> + Send + Sync>;
 
 /// Runs a stream function until the Lambda service ends it: `operation` takes in a batch of changes, in their order, with
-/// the time at which that happens. The same changes may come again, and after a failure the whole batch does.
+/// the time at which that happens. The same changes may come again, and after a failure the whole batch does. What a
+/// migration wrote is passed over.
 pub fn open_stream_batches<S, T, Started, Handled, F>(
     build: impl FnOnce(Cloud) -> Started + Send + 'static,
     operation: impl Fn(Arc<S>, Vec<Change<T>>, Timestamp) -> Handled + Send + Sync + 'static,
@@ -102,7 +114,8 @@ async fn take_in<T: DeserializeOwned>(whole: WholeBatch<T>, payload: Value) -> R
         .records
         .first()
         .and_then(|record| record.change.sequence_number.clone());
-    let changes = event.records.into_iter().map(change).collect::<Result<Vec<_>, _>>();
+    let lived = event.records.into_iter().filter(|record| !is_history(record));
+    let changes = lived.map(change).collect::<Result<Vec<_>, _>>();
     let taken = match changes {
         Ok(changes) => whole(changes).await,
         Err(error) => Err(error),
@@ -120,6 +133,9 @@ async fn take_in<T: DeserializeOwned>(whole: WholeBatch<T>, payload: Value) -> R
 async fn batch(one: OneChange, publisher: Arc<Publisher>, payload: Value) -> Result<Answer, EventError> {
     let event: Event = serde_json::from_value(payload).map_err(EventError::never)?;
     for record in event.records {
+        if is_history(&record) {
+            continue;
+        }
         let position = record.change.sequence_number.clone().unwrap_or_default();
         let announced = match one(record) {
             Ok(announcements) => publisher.publish(announcements).await,
@@ -150,5 +166,40 @@ fn failed(position: String, error: &EventError, what: &'static str) -> Answer {
     Answer {
         body: json!({"batchItemFailures": [{"itemIdentifier": position}]}),
         cause: Some(cause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(old: Option<Value>, new: Option<Value>) -> EventRecord {
+        let image = |item: Option<Value>| item.unwrap_or_else(|| json!({}));
+        serde_json::from_value(json!({
+            "eventID": "1", "eventName": "MODIFY", "eventSource": "aws:dynamodb", "awsRegion": "us-east-1",
+            "dynamodb": {
+                "ApproximateCreationDateTime": 1, "Keys": {"id": {"S": "1"}}, "SequenceNumber": "1", "SizeBytes": 1,
+                "StreamViewType": "NEW_AND_OLD_IMAGES", "OldImage": image(old), "NewImage": image(new),
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn only_what_a_migration_wrote_is_history() {
+        let imported = |at: &str| Some(json!({"id": {"S": "1"}, "imported_at": {"N": at}}));
+        let lived = || Some(json!({"id": {"S": "1"}}));
+        for (old, new, expected) in [
+            (None, imported("5"), true),
+            (imported("5"), imported("6"), true),
+            (imported("5"), imported("5"), false),
+            (imported("5"), lived(), false),
+            (None, lived(), false),
+            (lived(), lived(), false),
+            (imported("5"), None, false),
+        ] {
+            let shown = format!("{old:?} {new:?}");
+            assert_eq!(is_history(&record(old, new)), expected, "{shown}");
+        }
     }
 }

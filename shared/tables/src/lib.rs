@@ -6,11 +6,13 @@
 mod access;
 mod error;
 mod facts;
+mod history;
 mod pages;
 mod transaction;
 
 pub use access::{Key, Table, Update};
 pub use error::{TableError, WhenConditionFails};
+pub use history::{IMPORTED_AT, IMPORTED_AT_ONCE, Import, Imported, Place, Scanned, import};
 pub use pages::{Order, Query};
 pub use transaction::Transaction;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, ReturnConsumedCapacity, TransactWriteItem, Update as UpdateAction,
+    AttributeValue, Delete, Put, ReturnConsumedCapacity, TransactWriteItem, Update as UpdateAction,
 };
 use cloud::rehearsal;
 use serde::Serialize;
@@ -36,6 +36,10 @@ impl Transaction {
     pub fn insert(self, table: &Table, key: &Key, value: impl Serialize) -> Self {
         let put = table.insertion(key, value);
         self.with(table, put.map(|put| TransactWriteItem::builder().put(put).build()))
+    }
+
+    pub(crate) fn put(self, table: &Table, put: Put) -> Self {
+        self.with(table, Ok(TransactWriteItem::builder().put(put).build()))
     }
 
     /// Writes an item in place of the one seen; see [`Table::replace`].
