@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Moves generated data of the older systems from a real MariaDB server to the local platform: 100 000 orders of the monolith,
-# and some of the split services, dirty in every way that is known. The copy is killed at twenty random points. What arrived
-# is compared with SQL's own recount, by code that shares nothing with the migration. Needs Debian's package mariadb-server
-# (installed where that is possible), openssl, and Python 3 with venv.
+# Moves generated data of the older systems from a real MariaDB server to the local platform: orders of the monolith, and some of
+# the split services, dirty in every way that is known. The copy is killed at random points. What arrived is compared with SQL's
+# own recount, by code that shares nothing with the migration. Needs Debian's package mariadb-server (installed where that is
+# possible), openssl, and Python 3 with venv.
 #
-#   MIGRATION_ORDERS=2000 bash tests/peers/migration.sh     a small one
+#   MIGRATION_ORDERS=100000 MIGRATION_KILLS=20 bash tests/peers/migration.sh     as large as the older systems; an hour
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 orders=${MIGRATION_ORDERS:-2000}
