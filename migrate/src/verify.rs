@@ -9,17 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt as _, Full};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::{Method, header};
 use kernel::{BuyerId, Money, Timestamp, UserId};
 use keys::Privilege;
 use keys::user_token::UserTokens;
 use orders::order::Order;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use service_client::Connection;
 use tables::{Place, Scanned, TableError};
 
 use crate::convert::MovedUser;
@@ -35,6 +32,8 @@ use crate::target::{Target, TargetError};
 
 /// Rows that are read at once.
 const BATCH: usize = 500;
+/// Longest wait for an answer of the API.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Differences that are told of each check; their number is told in any case.
 const SHOWN: usize = 10;
 
@@ -580,7 +579,7 @@ async fn whole_orders(
     ids: &[u64],
 ) -> Result<(), RunError> {
     let tokens = UserTokens::derive(&target.user_token_seed().await?).map_err(TargetError::from)?;
-    let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+    let client = Connection::to_the_web_as("migrate");
     let (mut compared, mut explained, mut found) = (0, 0, Vec::new());
     for some in ids.chunks(BATCH) {
         for row in run.source.these_orders(some).await? {
@@ -637,22 +636,18 @@ async fn whole_orders(
 }
 
 /// The status and the JSON of an answer; status 0 where there was none.
-async fn ask(client: &Client<HttpConnector, Full<Bytes>>, address: &str, token: &str) -> (u16, Value) {
-    let request = Request::get(address)
-        .header("authorization", format!("Bearer {token}"))
-        .body(Full::default());
-    let Ok(request) = request else { return (0, Value::Null) };
-    let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(20), client.request(request)).await else {
-        return (0, Value::Null);
-    };
-    let status = answer.status().as_u16();
-    let body = answer
-        .into_body()
-        .collect()
+async fn ask(client: &Connection, address: &str, token: &str) -> (u16, Value) {
+    let headers = [(header::AUTHORIZATION, format!("Bearer {token}"))];
+    match client
+        .send(Method::GET, address, &headers, Bytes::new(), PATIENCE)
         .await
-        .map(|body| body.to_bytes())
-        .unwrap_or_default();
-    (status, serde_json::from_slice(&body).unwrap_or_default())
+    {
+        Ok(answer) => (
+            answer.status.as_u16(),
+            serde_json::from_slice(&answer.body).unwrap_or_default(),
+        ),
+        Err(_) => (0, Value::Null),
+    }
 }
 
 fn money(fen: Option<i64>) -> String {
