@@ -4,7 +4,7 @@
 # own recount, by code that shares nothing with the migration. Needs Debian's package mariadb-server (installed where that is
 # possible), openssl, and Python 3 with venv.
 #
-#   MIGRATION_ORDERS=100000 MIGRATION_KILLS=20 bash tests/peers/migration.sh     as large as the older systems; an hour
+#   MIGRATION_ORDERS=100000 MIGRATION_KILLS=20 bash tests/peers/migration.sh     as large as the older systems; most of an hour
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 orders=${MIGRATION_ORDERS:-2000}
