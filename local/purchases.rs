@@ -38,8 +38,9 @@ pub(crate) const AFTERWARDS: [(u32, u64); 4] = [
     (12, 5 * MINUTE_MS),
     // Providers repeat their notifications for a day.
     (30, HOUR_MS),
-    // Orders complete by themselves after a week; refunds that are refused for days are left to a person.
-    (36, 6 * HOUR_MS),
+    // Orders complete by themselves after a week; refunds that are refused for days are left to a person. They are tried every
+    // six hours: steps as long as that would miss the next try by a moment.
+    (36, 7 * HOUR_MS),
 ];
 
 /// What is run.
