@@ -136,6 +136,15 @@ impl Options {
             show_logs: std::env::var_os("CFMP_SHOW_LOGS").is_some(),
         }
     }
+
+    /// The same with simulated providers.
+    #[must_use]
+    pub fn simulated() -> Options {
+        Options {
+            providers: Providers::Simulated,
+            ..Options::test()
+        }
+    }
 }
 
 /// The workspace that the platform was compiled in.

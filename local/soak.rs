@@ -351,6 +351,12 @@ impl Stage {
         Ok(put_back)
     }
 
+    /// Whether somebody has not done all that he wanted, or a service not told all that it had to tell.
+    fn is_unfinished(&self, purchases: &[Purchase]) -> bool {
+        let is_told = self.notices().iter().all(|notice| notice.is_taken);
+        purchases.iter().any(|purchase| !purchase.is_done()) || !is_told
+    }
+
     async fn close(&self) {
         for task in self.tasks.iter().chain(&self.pages) {
             task.abort();
@@ -424,9 +430,8 @@ impl Soak {
         let purchases = plan.stories.iter().map(|story| stage.purchase(self.seed, story));
         let mut purchases: Vec<Purchase> = purchases.collect::<Result<_, _>>()?;
         let of = u64::try_from(purchases.len()).unwrap_or(u64::MAX);
-        let is_told = |stage: &Stage| stage.notices().iter().all(|notice| notice.is_taken);
         let mut minute = 0;
-        while purchases.iter().any(|purchase| !purchase.is_done()) || !is_told(stage) {
+        while stage.is_unfinished(&purchases) {
             let ambushes = plan.stories.iter().flat_map(|story| &story.ambushes);
             for (_, ambush) in ambushes.filter(|(from, _)| *from == minute) {
                 stage.lie_in_wait(ambush).await?;

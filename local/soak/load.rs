@@ -172,8 +172,7 @@ impl Load {
         let mut minute = self.minutes;
         let of = u64::try_from(purchases.len()).unwrap_or(u64::MAX);
         stage.host.rest().await?;
-        let is_told = |stage: &Stage| stage.notices().iter().all(|notice| notice.is_taken);
-        while purchases.iter().any(|purchase| !purchase.is_done()) || !is_told(stage) {
+        while stage.is_unfinished(&purchases) {
             stage.live_through(&mut purchases, minute, None).await?;
             let done = purchases.iter().filter(|purchase| purchase.is_done()).count();
             let said = format!("the load is over; minute {minute}");

@@ -29,13 +29,6 @@ const WECHAT_PAY: [&str; 3] = ["qr_code", "in_app", "mobile_page"];
 /// A way to pay at each provider.
 const BOTH: [(&str, &str); 2] = [("alipay", "page"), ("wechat_pay", "qr_code")];
 
-fn simulated() -> Options {
-    Options {
-        providers: Providers::Simulated,
-        ..Options::test()
-    }
-}
-
 /// A world with simulated providers, its people and what was put up in it.
 struct Market<'a> {
     world: &'a World,
@@ -342,14 +335,14 @@ async fn whole_purchases(market: &Market<'_>, method: &str, channels: &[&str]) {
 
 #[test]
 fn a_whole_purchase_works_on_every_channel_of_alipay() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         whole_purchases(market, "alipay", &ALIPAY).await;
     });
 }
 
 #[test]
 fn a_whole_purchase_works_on_every_channel_of_wechat_pay() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         whole_purchases(market, "wechat_pay", &WECHAT_PAY).await;
     });
 }
@@ -358,7 +351,7 @@ fn a_whole_purchase_works_on_every_channel_of_wechat_pay() {
 fn a_whole_purchase_works_with_alipays_certificates() {
     let options = Options {
         alipay_certificates: true,
-        ..simulated()
+        ..Options::simulated()
     };
     in_market(options, 0, async |market| {
         whole_purchases(market, "alipay", &["qr_code", "page"]).await;
@@ -368,7 +361,7 @@ fn a_whole_purchase_works_with_alipays_certificates() {
 /// An answer that is no answer: the payment stays, the buyer is told when to ask again, and asks for the same trade.
 #[test]
 fn a_trade_that_is_made_without_an_answer_is_made_once() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         for (way, spoiling) in [
             (("alipay", "qr_code"), Spoiling::Lost),
             (("alipay", "qr_code"), Spoiling::Hanging),
@@ -406,7 +399,7 @@ fn a_trade_that_is_made_without_an_answer_is_made_once() {
 /// Whether a refund was made is not known: it keeps its number, and is asked after before it is made.
 #[test]
 fn a_refund_without_an_answer_is_made_once() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         for way in BOTH {
             for spoiling in [
                 Spoiling::Lost,
@@ -441,7 +434,7 @@ fn a_refund_without_an_answer_is_made_once() {
 /// Refunds that take their time, and those that the provider does not make.
 #[test]
 fn a_refund_is_done_when_the_provider_says_so_and_a_person_sees_to_one_that_is_not() {
-    in_market(simulated(), 4, async |market| {
+    in_market(Options::simulated(), 4, async |market| {
         let mut deals = Vec::new();
         for way in BOTH {
             for (fate, end) in [
@@ -487,7 +480,7 @@ fn a_refund_is_done_when_the_provider_says_so_and_a_person_sees_to_one_that_is_n
 /// Late, twice, in the wrong order, after everything, or never: an order is paid once.
 #[test]
 fn notifications_come_as_they_like_and_an_order_is_paid_once() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         for way in BOTH {
             let copies = Switches {
                 copies: 3,
@@ -554,7 +547,7 @@ fn notifications_come_as_they_like_and_an_order_is_paid_once() {
 /// A refund by a person's hand is told of before anything else is known of the payment.
 #[test]
 fn a_refund_that_is_told_of_before_the_payment_has_the_provider_asked() {
-    in_market(simulated(), 3, async |market| {
+    in_market(Options::simulated(), 3, async |market| {
         let held_back = Switches {
             after_refund: true,
             ..Switches::default()
@@ -584,7 +577,7 @@ fn a_refund_that_is_told_of_before_the_payment_has_the_provider_asked() {
 
 #[test]
 fn notifications_that_prove_nothing_change_nothing() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         let switches = Switches::default;
         for (method, switches) in [
             (
@@ -650,7 +643,7 @@ fn notifications_that_prove_nothing_change_nothing() {
 /// Another amount, another app, another merchant: the money is not taken for what it is not.
 #[test]
 fn money_that_does_not_match_waits_for_a_person() {
-    in_market(simulated(), 8, async |market| {
+    in_market(Options::simulated(), 8, async |market| {
         let mut deals = Vec::new();
         for way in BOTH {
             for switches in [
@@ -701,7 +694,7 @@ fn money_that_does_not_match_waits_for_a_person() {
 /// Money that comes for what is over goes back, and nothing is revived by it.
 #[test]
 fn money_for_what_is_over_goes_back() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         // A link that was never opened, and a code that was never scanned: the provider has no trade to close.
         for channel in ALIPAY {
             for switches in [Switches::default(), lost()] {
@@ -742,7 +735,7 @@ fn money_for_what_is_over_goes_back() {
 /// The provider does not say until long after the end what was paid before it.
 #[test]
 fn money_that_is_heard_of_after_expiry_goes_back() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         for way in BOTH {
             let mute = Switches {
                 answer: Spoiling::ServerError,
@@ -775,7 +768,7 @@ fn money_that_is_heard_of_after_expiry_goes_back() {
 
 #[test]
 fn of_two_attempts_that_are_paid_one_pays_and_the_other_goes_back() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         for old_one_first in [true, false] {
             for switches in [Switches::default(), lost()] {
                 let mut deal = market.troubled(("alipay", "page"), &switches).await;
@@ -812,7 +805,7 @@ fn of_two_attempts_that_are_paid_one_pays_and_the_other_goes_back() {
 /// Another way to pay is asked for while the first one is paid, and nobody has told.
 #[test]
 fn an_attempt_that_turns_out_to_be_paid_is_not_replaced() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         for (way, other) in [(BOTH[0], BOTH[1]), (BOTH[1], BOTH[0])] {
             let deal = market.troubled(way, &lost()).await;
             market.pays(&deal).await;
@@ -831,7 +824,7 @@ fn an_attempt_that_turns_out_to_be_paid_is_not_replaced() {
 /// A provider may speak of what was lost here, and is never told that all is well.
 #[test]
 fn a_notification_of_an_unknown_trade_is_not_confirmed() {
-    in_world_with(simulated(), async |world| {
+    in_world_with(Options::simulated(), async |world| {
         let Some(platform) = world.platform() else { return };
         let market = Market {
             world,
@@ -858,7 +851,7 @@ fn a_notification_of_an_unknown_trade_is_not_confirmed() {
 /// What is not stored is not confirmed, and comes again.
 #[test]
 fn a_notification_that_can_not_be_stored_comes_again() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         for way in BOTH {
             let deal = market.deal(way).await;
             // Beside the payment stands which of its order's attempts is live: both are written together, or none.
@@ -905,7 +898,7 @@ fn a_notification_that_can_not_be_stored_comes_again() {
 /// Somebody gives money back on the provider's own pages. Only he knows why; the order stays as it is.
 #[test]
 fn a_refund_by_hand_does_not_upset_the_books() {
-    in_market(simulated(), 4, async |market| {
+    in_market(Options::simulated(), 4, async |market| {
         for way in BOTH {
             for amount in [500, 1990] {
                 let deal = market.is_paid_at_once(way).await;
@@ -928,7 +921,7 @@ fn a_refund_by_hand_does_not_upset_the_books() {
 /// WeChat Pay's refusals may come without a signature, and prove nothing then: the question that is answered counts.
 #[test]
 fn refusals_without_a_signature_leave_nothing_stuck() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         let unsigned = || Switches {
             unsigned_refusals: true,
             ..lost()
@@ -968,7 +961,7 @@ fn refusals_without_a_signature_leave_nothing_stuck() {
 /// WeChat Pay's pages for phones open for five minutes.
 #[test]
 fn a_page_that_has_run_out_is_made_anew_by_the_next_click() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         let way = ("wechat_pay", "mobile_page");
         let mut deal = market.deal(way).await;
         let (first, number) = (deal.payment.clone(), deal.number());
@@ -990,7 +983,7 @@ fn a_page_that_has_run_out_is_made_anew_by_the_next_click() {
 /// A payment is called off by its buyer: at the provider first, and whatever it says, in the end it is paid or closed.
 #[test]
 fn a_payment_that_is_called_off_is_closed_or_turns_out_to_be_paid() {
-    in_market(simulated(), 0, async |market| {
+    in_market(Options::simulated(), 0, async |market| {
         for way in [("alipay", "page"), ("wechat_pay", "in_app")] {
             for spoiling in [Spoiling::Lost, Spoiling::ServerError, Spoiling::WronglySigned] {
                 let deal = market
@@ -1031,7 +1024,7 @@ fn the_same_wishes_end_in_the_same_books_whatever_goes_wrong() {
         seed: 20_260_131,
         orders: 40,
         providers: Providers::Simulated,
-        options: simulated(),
+        options: Options::simulated(),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use cfmp::simulator::{Operation, Spoiling, Switches};
-use cfmp::{Options, Platform, Providers};
+use cfmp::{Options, Platform};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -15,13 +15,6 @@ use crate::world::{Member, World, in_world, in_world_with};
 const DAY_MS: i64 = 86_400_000;
 const HOUR_MS: i64 = 3_600_000;
 const METHODS: [&str; 2] = ["alipay", "wechat_pay"];
-
-fn simulated() -> Options {
-    Options {
-        providers: Providers::Simulated,
-        ..Options::test()
-    }
-}
 
 /// A market, the time of which is told by the clocks of Beijing.
 struct Market<'a> {
@@ -164,7 +157,7 @@ fn sums(payments: (u64, i64), refunds: (u64, i64)) -> Value {
 
 #[test]
 fn a_day_on_which_nothing_went_wrong_has_no_differences() {
-    in_world_with(simulated(), async |world| {
+    in_world_with(Options::simulated(), async |world| {
         let Some(market) = Market::open(world).await else {
             return;
         };
@@ -205,7 +198,7 @@ fn a_day_on_which_nothing_went_wrong_has_no_differences() {
 
 #[test]
 fn each_difference_is_listed_with_both_sides() {
-    in_world_with(simulated(), async |world| {
+    in_world_with(Options::simulated(), async |world| {
         let Some(market) = Market::open(world).await else {
             return;
         };
@@ -305,7 +298,7 @@ fn each_difference_is_listed_with_both_sides() {
 /// What the books of the day do not have is looked up by its number, and shown as it stands.
 #[test]
 fn a_line_whose_payment_or_refund_stands_otherwise_here_says_how() {
-    in_world_with(simulated(), async |world| {
+    in_world_with(Options::simulated(), async |world| {
         let Some(platform) = world.platform() else { return };
         for method in METHODS {
             look_up(world, platform, method).await;
@@ -395,7 +388,7 @@ async fn table_is_as_the_report(administrator: &Member<'_>, method: &str, day: &
 /// The provider made it before midnight; its notification was lost, and we asked after midnight.
 #[test]
 fn a_refund_around_midnight_is_a_difference_on_neither_day() {
-    in_world_with(simulated(), async |world| {
+    in_world_with(Options::simulated(), async |world| {
         let Some(market) = Market::open(world).await else {
             return;
         };
@@ -438,7 +431,7 @@ fn a_refund_around_midnight_is_a_difference_on_neither_day() {
 
 #[test]
 fn a_statement_that_is_not_there_or_not_believed_is_said_to_be_so() {
-    in_world_with(simulated(), async |world| {
+    in_world_with(Options::simulated(), async |world| {
         let Some(market) = Market::open(world).await else {
             return;
         };
@@ -502,7 +495,7 @@ fn only_administrators_compare_and_the_sandbox_has_no_statements() {
 /// A payment that nobody paid has no place among the days.
 #[test]
 fn only_what_moved_is_found_by_its_day() {
-    in_world_with(simulated(), async |world| {
+    in_world_with(Options::simulated(), async |world| {
         let Some(market) = Market::open(world).await else {
             return;
         };
